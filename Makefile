@@ -1,0 +1,39 @@
+# One door. `make demo` and `make test` work in a fresh clone with Python 3.11 or 3.12, pip and make.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup demo test check bench lock clean
+
+help: ## what can be done here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
+
+setup: .venv/.ready ## a virtual environment with everything, at .venv
+
+.venv/.ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or 3.12 (Bytewax has no wheel past 3.12); name one with PYTHON=/path/to/python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: setup ## sample feedback through everything, live (ARGS="--seconds 15" ends by itself)
+	@$(BIN)/tocsin demo $(ARGS)
+
+test: setup ## the tests
+	$(BIN)/pytest $(ARGS)
+
+check: setup ## ruff, mypy strict, the architecture test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_architecture.py
+
+lock: ## resolve the dependencies afresh into requirements.lock
+	rm -rf .venv && $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -e '.[dev]'
+	$(BIN)/pip freeze --exclude-editable > requirements.lock
+
+clean: ## remove what the targets made
+	rm -rf .venv .tocsin .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

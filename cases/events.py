@@ -1,0 +1,120 @@
+"""Everything the engine says: one `Event`, and its bytes as a CloudEvent.
+
+An event's id comes from what it says (case, type, clock, occurrence), so the same fact has the same id
+on every replay. The types are listed in `TYPES`; `tests/wire/` holds a golden message of each.
+"""
+
+from typing import Any
+
+import msgspec
+
+from feedback.ids import CaseId, EventId, event_id
+from feedback.instants import Instant, rfc3339
+
+TYPES = frozenset(
+    {
+        "case.opened", "case.updated", "case.acknowledged", "case.assigned", "case.escalated",
+        "case.resolved", "case.closed", "case.reopened", "case.invalidated",
+        "customer.acknowledged", "customer.contacted",
+        "clock.armed", "clock.warned", "clock.breached", "clock.met", "clock.paused", "clock.resumed",
+        "clock.extended", "clock.ended", "clock.corrected",
+        "milestone.reached",
+        "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
+        "owner.missing", "rules.changed", "item.quarantined",
+    }
+)  # fmt: skip
+"""Event types without their `tocsin.` prefix."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a case stands after a step: what the indexes of the store are made of."""
+
+    status: str
+    open: bool
+    """False once it is closed; a closed case leaves every index."""
+    owner: str
+    """Person's id; empty while nobody could be named."""
+    opened_at: Instant
+    due_at: Instant | None
+    """Earliest deadline of a running clock."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that became true."""
+
+    id: EventId
+    type: str
+    """One of `TYPES`."""
+    programme: str
+    time: Instant
+    """When it became true: for a breach its `due_at`."""
+    case: CaseId | None = None
+    """The CloudEvent's `subject`; None for events that concern no case."""
+    sequence: int = 0
+    """Place in the case's own history, from 1; tells a receiver the order. 0 without a case."""
+    data: dict[str, Any]
+    record: msgspec.Raw | None = None
+    """The case as it stands after the step that said this, as JSON; goes out as `data.case`."""
+    standing: Standing | None = None
+    """The same, for indexes; None without a case."""
+    arrived: float = 0.0
+    """When the record that caused it arrived (Unix seconds), for the latency metric; never on the wire."""
+
+
+class _Wire(msgspec.Struct, omit_defaults=True):
+    specversion: str
+    id: str
+    type: str
+    source: str
+    time: str
+    timestamp: str
+    datacontenttype: str
+    data: dict[str, Any]
+    subject: str = ""
+    sequence: str = ""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(event: Event) -> bytes:
+    """*event* as a structured CloudEvents 1.0 JSON object.
+
+    `timestamp` repeats `time` as an extension, so that a Standard Webhooks reader of `type`, `timestamp`
+    and `data` finds all three; `sequence` (an extension too) is a decimal string, as its spec asks.
+    """
+    at = rfc3339(event.time)
+    data = event.data if event.record is None else {**event.data, "case": event.record}
+    return _encoder.encode(
+        _Wire(
+            specversion="1.0",
+            id=event.id,
+            type="tocsin." + event.type,
+            source="/tocsin/" + event.programme,
+            time=at,
+            timestamp=at,
+            datacontenttype="application/json",
+            data=data,
+            subject=event.case or "",
+            sequence=str(event.sequence) if event.sequence else "",
+        )
+    )
+
+
+def caseless(
+    type_: str,
+    programme: str,
+    at: Instant,
+    occurrence: tuple[str, ...],
+    data: dict[str, Any],
+    arrived: float = 0.0,
+) -> Event:
+    """An event that concerns no case of ours; *occurrence* tells it from all others of its type."""
+    return Event(
+        id=event_id(programme, type_, *occurrence),
+        type=type_,
+        programme=programme,
+        time=at,
+        data=data,
+        arrived=arrived,
+    )
