@@ -1,0 +1,170 @@
+"""One case: the state that decisions need, how it is stored, and how it is shown.
+
+Texts, history and what was said live in the store's record, folded from events; here is only what the next
+decision asks for, packed with msgspec as a plain array. The order of `Case`'s fields is a stored schema:
+add at the end with a default, and raise `shard.VERSION` for anything else.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from cases import clocks
+from cases.clocks import Clock
+from cases.events import Standing
+from cases.lifecycle import Status
+from feedback.ids import CaseId
+from feedback.instants import Instant, rfc3339
+from feedback.records import Scalar
+from rules.model import ClockSpec, Priority, Trigger
+
+REMEMBERED = 64
+"""How many responses and actions a case remembers, newest kept; bounds its size."""
+
+
+class FiredRule(msgspec.Struct, frozen=True, array_like=True):
+    """A rule that opened or joined a case, at the version that fired."""
+
+    id: str
+    version: str
+    title: str
+
+
+class Case(msgspec.Struct, array_like=True, kw_only=False):
+    """A promise to act. Mutable, because it is unpacked afresh for each step and packed again after it."""
+
+    id: CaseId
+    programme: str
+    customer: str
+    """Empty when anonymous."""
+    type: str
+    subject: str
+    priority: Priority
+    role: str
+    fallback_role: str
+    opened_at: Instant
+    rules: list[FiredRule]
+    routing: dict[str, Scalar]
+    """The attributes that rosters route by (site, segment), from the opening response."""
+    clocks: list[Clock]
+    notice: str = ""
+    next_best_action: str = ""
+    channel: str = ""
+    touchpoint: str = ""
+    statutory: bool = False
+    reopen_for_s: int = 0
+    status: Status = Status.NEW
+    status_at: Instant = Instant(0)
+    owner: str = ""
+    tried: list[str] = []
+    """People who had it and did not acknowledge it."""
+    level: int = 0
+    """How many times it was escalated."""
+    sequence: int = 0
+    actions: list[int] = []
+    outcome: dict[str, Any] = {}
+    ending: str = ""
+    resolved_at: Instant = Instant(0)
+    closed_at: Instant = Instant(0)
+    reopened: int = 0
+    earlier: list[str] = []
+    """Cases of the same customer that were there when this one opened, newest first, five at most."""
+    later: list[ClockSpec] = []
+    """Clocks that start at a later moment of its life (acknowledged, resolved)."""
+    linked: str = ""
+    """The forgotten case that this one reopens."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status is not Status.CLOSED
+
+
+_packer = msgspec.msgpack.Encoder()
+_unpacker = msgspec.msgpack.Decoder(Case)
+_json = msgspec.json.Encoder()
+
+
+def pack(case: Case) -> bytes:
+    return _packer.encode(case)
+
+
+def unpack(packed: bytes) -> Case:
+    return _unpacker.decode(packed)
+
+
+def wake_at(case: Case) -> Instant | None:
+    """When this case next has something due: a clock, or, once closed, its being forgotten."""
+    if case.status is Status.CLOSED:
+        return Instant(case.closed_at + case.reopen_for_s)
+    return min((at for c in case.clocks if (at := clocks.wake_at(c)) is not None), default=None)
+
+
+def due_at(case: Case) -> Instant | None:
+    """The earliest deadline of a clock that is still to be kept."""
+    return min((c.due_at for c in case.clocks if c.is_live), default=None)
+
+
+def standing(case: Case) -> Standing:
+    return Standing(
+        status=case.status.value,
+        open=case.is_open,
+        owner=case.owner,
+        opened_at=case.opened_at,
+        due_at=due_at(case),
+    )
+
+
+def record(case: Case) -> msgspec.Raw:
+    """The case as JSON for `data.case` of its events and the store's record: what people read as the case."""
+    due = due_at(case)
+    view: dict[str, Any] = {
+        "id": case.id,
+        "programme": case.programme,
+        "type": case.type,
+        "subject": case.subject,
+        "customer": case.customer,
+        "status": case.status,
+        "status_at": rfc3339(case.status_at),
+        "priority": case.priority.name.lower(),
+        "owner": case.owner,
+        "role": case.role,
+        "level": case.level,
+        "opened_at": rfc3339(case.opened_at),
+        "due_at": None if due is None else rfc3339(due),
+        "overdue": any(c.state is clocks.State.BREACHED for c in case.clocks),
+        "rules": [{"id": r.id, "version": r.version, "title": r.title} for r in case.rules],
+        "next_best_action": case.next_best_action,
+        "statutory": case.statutory,
+        "clocks": [
+            {
+                "name": c.name,
+                "state": c.state,
+                "started_at": rfc3339(c.started_at),
+                "due_at": rfc3339(c.due_at),
+                "occurrence": c.occurrence,
+                "breached": c.breached,
+            }
+            for c in case.clocks
+        ],
+        "sequence": case.sequence,
+        "reopened": case.reopened,
+        "earlier": case.earlier,
+    }
+    if case.outcome:
+        view["outcome"] = case.outcome
+    if case.ending:
+        view["ending"] = case.ending
+        view["closed_at"] = rfc3339(case.closed_at)
+    if case.linked:
+        view["linked"] = case.linked
+    return msgspec.Raw(_json.encode(view))
+
+
+def fired_rules(triggers: list[Trigger]) -> list[FiredRule]:
+    return [FiredRule(t.rule, t.version, t.title) for t in triggers]
+
+
+def routing_of(attributes: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The part of a response's *attributes* that rosters route by."""
+    return {name: attributes[name] for name in ("site", "segment") if name in attributes}

@@ -1,0 +1,361 @@
+"""A shard: the drawer that holds the cases of all the customers hashed to it, and the step that changes them.
+
+`step` is the whole engine after the rules: stored bytes and items in, stored bytes and events out, time passed
+in. Every item first fires all that was due before its own time, in the whole drawer, and is then applied; so
+what is said does not hang on where a tick fell. What fails is isolated to its case: nothing of it is kept,
+the failure is an event, and the others go on. `flows/keyed.py` drives this under Bytewax.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from cases import case as cases
+from cases.acting import Refusal, act, reason_of
+from cases.case import REMEMBERED, Case, FiredRule
+from cases.events import Event, caseless
+from cases.lifecycle import Status
+from cases.opening import begin, join, open_case, starting_later, update
+from cases.telling import Moment, Telling
+from cases.waking import fire_due
+from feedback.ids import CaseId, case_id, response_key, short_hash
+from feedback.instants import Instant, rfc3339
+from feedback.records import Action, Response, Tick, Verb
+from rules.model import Priority, Trigger
+from rules.ruleset import RuleSet
+from scoring.reading import Reading
+
+VERSION = 1
+"""Of the stored form: `Entry`, `Case`, `Clock`, `ClockSpec`. A change of their fields needs an upgrade here."""
+
+RETRY_AFTER_S = 3600
+"""A case whose clocks cannot be worked out is looked at again this much later: one bad case is no busy loop."""
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A response that fired, or that a case may already know."""
+
+    response: Response
+    reading: Reading
+    triggers: tuple[Trigger, ...]
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """What a shard is given: the thing, and what was known when it was taken up."""
+
+    shard: int
+    what: Judged | Action | Tick
+    rules: Mapping[str, RuleSet]
+    """The rule set in force for each programme, when this item was judged."""
+    seen_at: Instant
+    """Engine time when the source gave it out; becomes `detected_at`."""
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One case in the drawer: what must be known without unpacking it, and the packed rest."""
+
+    id: CaseId
+    identity: int
+    customer: int
+    """Hash of (programme, customer): finds the same customer's other cases."""
+    wake_at: Instant | None
+    open: bool
+    responses: list[tuple[int, int]]
+    """(response key, hash of what it said), newest last, `REMEMBERED` at most."""
+    packed: bytes
+
+
+class Stepped(msgspec.Struct, frozen=True):
+    """What a step leaves behind."""
+
+    body: bytes | None
+    """None when the drawer is empty: forget the key."""
+    events: list[Event]
+    wake_at: Instant | None
+    knows: list[int]
+    """Keys of all the responses that a case here remembers."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_plain = msgspec.json.Encoder(order="deterministic").encode
+
+
+def unpack(body: bytes | None) -> list[Entry]:
+    return _decode(body) if body else []
+
+
+def summary(body: bytes | None) -> tuple[Instant | None, list[int]]:
+    """(earliest wake, keys of remembered responses) of a stored drawer: what the indexes need on loading."""
+    return _summary(unpack(body))
+
+
+def _summary(entries: list[Entry]) -> tuple[Instant | None, list[int]]:
+    wake = min((e.wake_at for e in entries if e.wake_at is not None), default=None)
+    return wake, [key for e in entries for key, _ in e.responses]
+
+
+def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
+    """Apply *items* in order to the drawer stored as *body*. Never raises for what an item says."""
+    drawer = _Drawer(shard, unpack(body))
+    for item in items:
+        drawer.take(item)
+    wake, knows = _summary(drawer.entries)
+    return Stepped(_encode(drawer.entries) if drawer.entries else None, drawer.events, wake, knows)
+
+
+class _Drawer:
+    def __init__(self, shard: int, entries: list[Entry]) -> None:
+        self.shard = shard
+        self.entries = entries
+        self.events: list[Event] = []
+
+    def take(self, item: Item) -> None:
+        what = item.what
+        if isinstance(what, Tick):
+            self._fire_due(what.at, item)
+        elif isinstance(what, Action):
+            self._fire_due(what.received_at, item)
+            self._guarded(lambda: self._act(what, item), "action", what.id, what.programme, item)
+        else:
+            self._fire_due(what.response.received_at, item)
+            where = f"{what.response.source} {what.response.id}"
+            self._guarded(lambda: self._hear(what, item), "response", where, what.response.programme, item)
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def _fire_due(self, at: Instant, item: Item) -> None:
+        due = [e for e in self.entries if e.wake_at is not None and e.wake_at <= at]
+        for entry in sorted(due, key=lambda e: (e.wake_at or 0, e.id)):
+            try:
+                self._wake(entry, at, item)
+            except Exception as error:
+                entry.wake_at = Instant(item.seen_at + RETRY_AFTER_S)
+                self._quarantine("case", entry.id, "default", item, error)
+
+    def _wake(self, entry: Entry, at: Instant, item: Item) -> None:
+        case = cases.unpack(entry.packed)
+        if case.status is Status.CLOSED:
+            self.entries.remove(entry)  # remembered long enough; the store's record stays
+            return
+        telling = Telling(case, self._moment(item, case.programme, 0.0))
+        fire_due(telling, at)
+        self._keep(entry, telling)
+
+    # -- responses ----------------------------------------------------------------------------------------
+
+    def _hear(self, judged: Judged, item: Item) -> None:
+        response, triggers = judged.response, list(judged.triggers)
+        key = response_key(response.programme, response.source, response.id)
+        said = _hash_of(response)
+        moment = self._moment(item, response.programme, response.arrived)
+        known = [e for e in self.entries if any(k == key for k, _ in e.responses)]
+        for entry in known:
+            triggers = self._hear_again(entry, judged, triggers, key, said, moment)
+        groups: dict[tuple[str, str], list[Trigger]] = {}
+        for trigger in triggers:
+            groups.setdefault((trigger.case.type, trigger.subject), []).append(trigger)
+        for (type_, subject), group in groups.items():
+            identity = short_hash(response.programme, response.customer_key, type_, subject)
+            entry = next((e for e in self.entries if e.identity == identity and e.open), None)
+            if entry is None:
+                self._open(identity, judged, group, key, said, moment)
+                continue
+            telling = Telling(cases.unpack(entry.packed), moment)
+            join(telling, response, judged.reading, group, f"{said:016x}")
+            self._remember(entry, key, said)
+            self._keep(entry, telling)
+
+    def _hear_again(
+        self, entry: Entry, judged: Judged, triggers: list[Trigger], key: int, said: int, moment: Moment
+    ) -> list[Trigger]:
+        """Update a case that knows the response; returns the triggers that it does not answer for."""
+        case = cases.unpack(entry.packed)
+        rules = {rule.id for rule in case.rules}
+        mine = [t for t in triggers if t.rule in rules]
+        if (key, said) not in entry.responses:
+            telling = Telling(case, moment)
+            update(telling, judged.response, judged.reading, mine, f"{said:016x}")
+            self._remember(entry, key, said)
+            self._keep(entry, telling)
+        return [t for t in triggers if t.rule not in rules]
+
+    def _open(
+        self, identity: int, judged: Judged, triggers: list[Trigger], key: int, said: int, moment: Moment
+    ) -> None:
+        response = judged.response
+        customer = short_hash(response.programme, response.customer_key)
+        type_, subject = triggers[0].case.type, triggers[0].subject
+        id_ = case_id(
+            self.shard,
+            response.programme,
+            response.customer_key,
+            type_,
+            subject,
+            response.source,
+            response.id,
+        )
+        if any(e.id == id_ for e in self.entries):
+            return  # this response has opened this case before, and its rules have been renamed since
+        earlier: list[str] = [e.id for e in reversed(self.entries) if e.customer == customer][:5]
+        telling = open_case(id_, response, judged.reading, triggers, earlier=earlier, moment=moment)
+        self._file(id_, identity, customer, [(key, said)], telling)
+
+    def _file(
+        self, id_: CaseId, identity: int, customer: int, responses: list[tuple[int, int]], telling: Telling
+    ) -> None:
+        entry = Entry(id_, identity, customer, None, True, responses, b"")
+        self._keep(entry, telling)
+        self.entries.append(entry)
+
+    @staticmethod
+    def _remember(entry: Entry, key: int, said: int) -> None:
+        entry.responses = [*(pair for pair in entry.responses if pair[0] != key), (key, said)][-REMEMBERED:]
+
+    # -- actions ------------------------------------------------------------------------------------------
+
+    def _act(self, action: Action, item: Item) -> None:
+        entry = next((e for e in self.entries if e.id == action.case), None)
+        moment = self._moment(item, action.programme, action.arrived)
+        if entry is None:
+            self._act_on_unknown(action, moment)
+            return
+        case = cases.unpack(entry.packed)
+        mark = short_hash(action.id)
+        if mark in case.actions:
+            return  # the same action again changes nothing
+        telling = Telling(case, moment)
+        try:
+            act(telling, action)
+        except Refusal as refusal:
+            # Of the attempt only the refusal is kept, so the case is unpacked afresh.
+            telling = Telling(cases.unpack(entry.packed), moment)
+            telling.say("action.refused", action.received_at, (action.id,), **reason_of(action, refusal))
+        telling.case.actions = [*telling.case.actions, mark][-REMEMBERED:]
+        self._keep(entry, telling)
+
+    def _act_on_unknown(self, action: Action, moment: Moment) -> None:
+        if action.do is Verb.REOPEN and isinstance(action.data.get("record"), dict) and action.reason:
+            self._reopen_linked(action, action.data["record"], moment)
+            return
+        refusal = Refusal("unknown_case", "no case of that id is open or remembered here")
+        self.events.append(refused(action, refusal, moment.seen_at))
+
+    def _reopen_linked(self, action: Action, record: dict[str, Any], moment: Moment) -> None:
+        """The case was forgotten; from its record (`data.record`) a new one opens that names it."""
+        at = action.received_at
+        customer = str(record.get("customer", ""))
+        rules = moment.rules
+        first = next(iter(record.get("rules") or []), {})
+        rule = next((r for r in rules.rules if r.id == first.get("id")), None)
+        if rule is None:
+            refusal = Refusal(
+                "unknown_rule", "the rule that opened it is no longer in force; open it by a response"
+            )
+            self.events.append(refused(action, refusal, moment.seen_at))
+            return
+        spec = rule.case
+        key = customer or f"anonymous {action.case}"
+        type_, subject = spec.type, str(record.get("subject", ""))
+        id_ = case_id(self.shard, action.programme, key, type_, subject, action.case, action.id)
+        if any(e.id == id_ for e in self.entries):
+            return
+        case = Case(
+            id=id_,
+            programme=action.programme,
+            customer=customer,
+            type=type_,
+            subject=subject,
+            priority=Priority(spec.priority),
+            role=spec.role,
+            fallback_role=spec.fallback_role,
+            opened_at=at,
+            rules=[FiredRule(rule.id, rule.version, rule.title)],
+            routing={},
+            clocks=[],
+            notice=spec.notice,
+            next_best_action=spec.next_best_action,
+            statutory=spec.statutory,
+            reopen_for_s=spec.reopen_for_s,
+            status_at=at,
+            earlier=[action.case],
+            linked=action.case,
+        )
+        telling = Telling(case, moment)
+        case.later = starting_later([spec])
+        begin(telling, [spec], at, f"reopened by {action.by}: {action.reason}", by=action.by, linked=action.case)
+        self._file(
+            id_,
+            short_hash(action.programme, key, type_, subject),
+            short_hash(action.programme, key),
+            [],
+            telling,
+        )
+
+    # -- keeping ------------------------------------------------------------------------------------------
+
+    def _keep(self, entry: Entry, telling: Telling) -> None:
+        said = telling.finish()
+        entry.packed = cases.pack(telling.case)
+        entry.open = telling.case.is_open
+        entry.wake_at = cases.wake_at(telling.case)
+        self.events += said
+
+    @staticmethod
+    def _moment(item: Item, programme: str, arrived: float) -> Moment:
+        return Moment(rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived)
+
+    def _guarded(self, do: Callable[[], None], kind: str, which: str, programme: str, item: Item) -> None:
+        kept = [
+            (e, (e.id, e.identity, e.customer, e.wake_at, e.open, e.responses, e.packed)) for e in self.entries
+        ]
+        said = len(self.events)
+        try:
+            do()
+        except Exception as error:
+            self.entries = [e for e, _ in kept]
+            for entry, fields in kept:
+                for name, value in zip(Entry.__struct_fields__, fields, strict=True):
+                    setattr(entry, name, value)
+            del self.events[said:]
+            self._quarantine(kind, which, programme, item, error)
+
+    def _quarantine(self, kind: str, which: str, programme: str, item: Item, error: Exception) -> None:
+        self.events.append(quarantined(kind, which, programme, item.seen_at, error))
+
+
+def _hash_of(response: Response) -> int:
+    """64 bits of what a response says; not of when it was read."""
+    said = (response.customer, response.text, response.language, response.scores, response.attributes)
+    rest = (response.channel, response.touchpoint, response.occurred_at)
+    return short_hash(_plain((said, rest)).decode())
+
+
+def refused(action: Action, refusal: Refusal, seen_at: Instant) -> Event:
+    """The answer to an action that names no case of ours."""
+    data = {**reason_of(action, refusal), "detected_at": rfc3339(seen_at)}
+    return caseless(
+        "action.refused", action.programme, action.received_at, (action.id, action.case), data, action.arrived
+    )
+
+
+def quarantined(
+    kind: str, which: str, programme: str, seen_at: Instant, error: Exception, original: bytes = b""
+) -> Event:
+    """Our own mistake on one item: what it was and where it broke, so that somebody can mend it.
+
+    *original* is the record as it came, where it is at hand; the store moves it to the dead letters.
+    """
+    trace = traceback.extract_tb(error.__traceback__)[-6:]
+    data = {
+        "kind": kind,
+        "which": which,
+        "error": type(error).__name__,
+        # File, line and function only: a message may quote a customer.
+        "traceback": [f"{frame.filename.rsplit('/', 2)[-1]}:{frame.lineno} {frame.name}" for frame in trace],
+        "detected_at": rfc3339(seen_at),
+        "original": original,
+    }
+    return caseless("item.quarantined", programme, seen_at, (kind, which), data)

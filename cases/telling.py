@@ -1,0 +1,178 @@
+"""One step of one case: the case being changed, and what there is to say about it.
+
+A `Telling` collects events while `opening.py`, `acting.py` and `waking.py` change the case; `finish` numbers
+them and gives each the case as it stands afterwards. Appointing people and sending notices are here because
+all three need them.
+"""
+
+from typing import Any
+
+import msgspec
+
+from cases import case as cases
+from cases.case import Case
+from cases.clocks import Clock, State
+from cases.events import Event
+from feedback.ids import event_id
+from feedback.instants import Instant, as_datetime, rfc3339
+from rules.roster import Person
+from rules.ruleset import RuleSet
+from rules.templates import render
+
+LATE_AFTER_S = 5
+"""An event said this long after it became true is marked `late`."""
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step knows of the world."""
+
+    rules: RuleSet
+    """The set in force: its roster and templates. A case's own clocks come with the case."""
+    seen_at: Instant
+    """Engine time at which the item was taken up: becomes `detected_at`."""
+    arrived: float = 0.0
+    """When the causing record arrived, Unix seconds; 0 for ticks."""
+
+
+class Telling:
+    """Says what happens to *case*. Raise anywhere, and both the case and the words are thrown away."""
+
+    def __init__(self, case: Case, moment: Moment) -> None:
+        self.case = case
+        self.moment = moment
+        self._said: list[tuple[str, Instant, tuple[str, ...], dict[str, Any]]] = []
+
+    def say(self, type_: str, at: Instant, occurrence: tuple[str, ...], **data: Any) -> None:
+        """Note that *type_* became true at *at*. *occurrence* tells it from others of its type on this case."""
+        self._said.append((type_, at, occurrence, data))
+
+    def finish(self) -> list[Event]:
+        """The events, in order, each with the case as it now stands."""
+        if not self._said:
+            return []
+        case, moment = self.case, self.moment
+        first = case.sequence
+        case.sequence += len(self._said)
+        record, standing = cases.record(case), cases.standing(case)
+        lead = case.rules[0]
+        detected_at = rfc3339(moment.seen_at)
+        events = []
+        for number, (type_, at, occurrence, data) in enumerate(self._said, first + 1):
+            data["owner"] = data.get("owner", case.owner)
+            data["rule"], data["rule_version"] = lead.id, lead.version
+            data["detected_at"] = detected_at
+            if moment.seen_at - at >= LATE_AFTER_S:
+                data["late"] = True
+            events.append(
+                Event(
+                    id=event_id(case.id, type_, *occurrence),
+                    type=type_,
+                    programme=case.programme,
+                    time=at,
+                    case=case.id,
+                    sequence=number,
+                    data=data,
+                    record=record,
+                    standing=standing,
+                    arrived=moment.arrived,
+                )
+            )
+        return events
+
+    # -- clocks ---------------------------------------------------------------------------------------------
+
+    def say_clock(self, type_: str, clock: Clock, at: Instant, *occurrence: str, **data: Any) -> None:
+        """A clock's event: its name, occurrence and deadline go with it."""
+        self.say(
+            type_,
+            at,
+            (clock.name, str(clock.occurrence), *occurrence),
+            clock=clock.name,
+            occurrence=clock.occurrence,
+            due_at=rfc3339(clock.due_at),
+            **data,
+        )
+
+    def arm(self, clock: Clock, at: Instant) -> None:
+        """Put a clock that is already running on the case, and say so."""
+        self.case.clocks.append(clock)
+        self.say_clock("clock.armed", clock, at)
+
+    # -- people ---------------------------------------------------------------------------------------------
+
+    def appoint(self, role: str, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
+        """Give the case to somebody of *role*, else of the fallback role; nobody at all is an alarm."""
+        case = self.case
+        person = self._somebody(role, at)
+        if person is None:
+            fallback = case.fallback_role if case.fallback_role != role else ""
+            self.say("owner.missing", at, (role, *occurrence), role=role, reason=why, fallback=fallback)
+            person = self._somebody(fallback, at) if fallback else None
+            role = fallback if person is not None else role
+        before, case.owner = case.owner, person.id if person is not None else ""
+        case.role = role
+        if case.owner:
+            self.say("case.assigned", at, occurrence, owner=case.owner, role=role, before=before, reason=why)
+
+    def _somebody(self, role: str, at: Instant) -> Person | None:
+        case = self.case
+        return self.moment.rules.roster.resolve(
+            role, attributes=case.routing, at=at, seed=case.id, exclude=frozenset(case.tried)
+        )
+
+    def tell_owner(self, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
+        """A notice to the owner, from the rule's template."""
+        if self.case.owner:
+            self.notice(self.case.owner, self.case.role, at, occurrence, why)
+
+    def notice(self, to: str, role: str, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
+        """A notice to *to*; its words come from the rule's template, or else from *why*."""
+        person = self.moment.rules.roster.person(to)
+        subject, body = self.words(self.case.notice, why, at)
+        self.say(
+            "notice.sent",
+            at,
+            (to, *occurrence),
+            to=to,
+            name=person.name if person is not None else to,
+            email=person.email if person is not None else "",
+            role=role,
+            reason=why,
+            subject=subject,
+            body=body,
+        )
+
+    def words(self, template: str, why: str, at: Instant) -> tuple[str, str]:
+        """Subject and body of *template* about this case; plain words when the set has no such template."""
+        case = self.case
+        form = self.moment.rules.templates.get(template)
+        if form is None:
+            return f"{case.type} {case.id}", why
+        live = [c for c in case.clocks if c.state is State.RUNNING]
+        soonest = min(live, key=lambda c: c.due_at, default=None)
+        person = self.moment.rules.roster.person(case.owner) if case.owner else None
+        message = render(
+            form,
+            {
+                "case": case.id,
+                "type": case.type,
+                "subject": case.subject,
+                "priority": case.priority.name.lower(),
+                "customer": case.customer or "anonymous",
+                "owner": person.name if person is not None else case.owner or "nobody yet",
+                "rule": case.rules[0].title or case.rules[0].id,
+                "why": why,
+                "due_at": "no deadline" if soonest is None else before_words(soonest.due_at),
+                "next_best_action": case.next_best_action,
+                "channel": case.channel,
+                "touchpoint": case.touchpoint,
+                "programme": case.programme,
+                "opened_at": f"{as_datetime(case.opened_at):%a %d %b %Y %H:%M:%S} UTC",
+            },
+        )
+        return message.subject, message.body
+
+
+def before_words(due_at: Instant) -> str:
+    """A deadline for a person: `before Tue 24 Nov 2026 09:00:00 UTC`; at that instant it is late."""
+    return f"before {as_datetime(due_at):%a %d %b %Y %H:%M:%S} UTC"

@@ -1,0 +1,133 @@
+"""What falls due: warnings, breaches, the rungs of a ladder, a case taken over, a closed one forgotten.
+
+Due things fire in the order of their own instants, whenever they are looked at, so that the result does not
+hang on when the look came. Only a real outage changes what is said: warnings whose deadline passed unseen
+fold into the breach, and a recurring clock fires once and says how many periods it missed.
+"""
+
+from msgspec.structs import replace
+
+from cases import clocks
+from cases.clocks import State
+from cases.lifecycle import Status
+from cases.telling import Telling
+from feedback.instants import Instant, span_text
+
+OUTAGE_S = 60
+"""A look this long after the due instant means that nobody was looking: warnings fold, periods are counted."""
+
+
+def fire_due(telling: Telling, at: Instant) -> None:
+    """Fire all that was due at or before *at*, oldest first. The closed case is the shard's business."""
+    case = telling.case
+    while case.status is not Status.CLOSED:
+        due = [(when, i) for i, c in enumerate(case.clocks) if (when := clocks.wake_at(c)) is not None]
+        if not due:
+            return
+        when, index = min(due)
+        if when > at:
+            return
+        clock = case.clocks[index]
+        if clock.state is State.BREACHED:
+            _climb(telling, index, when)
+        elif when < clock.due_at:
+            _warn(telling, index, when, at)
+        else:
+            _breach(telling, index, at)
+
+
+def _was_outage(telling: Telling, when: Instant) -> bool:
+    return telling.moment.seen_at - when >= OUTAGE_S
+
+
+def _warn(telling: Telling, index: int, when: Instant, at: Instant) -> None:
+    clock = telling.case.clocks[index]
+    point = clock.warned
+    telling.case.clocks[index] = replace(clock, warned=point + 1)
+    if _was_outage(telling, when):
+        following = clock.due_at
+        if point + 1 < len(clock.spec.warn_s):
+            following = Instant(clock.due_at - clock.spec.warn_s[point + 1])
+        if following <= at:
+            return  # the next thing this clock says is already due, and says more
+    telling.say_clock(
+        "clock.warned",
+        clock,
+        when,
+        str(point + 1),
+        point=point + 1,
+        of=len(clock.spec.warn_s),
+        remaining_s=clock.due_at - when,
+    )
+
+
+def _breach(telling: Telling, index: int, at: Instant) -> None:
+    case = telling.case
+    clock = case.clocks[index]
+    due = clock.due_at
+    outage = _was_outage(telling, due)
+    missed = clocks.missed_periods(clock, at) if clock.spec.recurring and outage else 0
+    data = {"missed": missed} if missed else {}
+    case.clocks[index] = replace(clock, state=State.BREACHED, breached=True)
+    telling.say_clock("clock.breached", clock, due, level=case.level, **data)
+    while (rung := clocks.wake_at(case.clocks[index])) is not None and rung <= due:
+        _climb(telling, index, rung)
+    if clock.spec.takeover:
+        _take_over(telling, index, Instant(max(due, telling.moment.seen_at)) if outage else due)
+    elif clock.spec.recurring:
+        _arm_next(telling, index, Instant(due + missed * clock.spec.length_s))
+
+
+def _climb(telling: Telling, index: int, when: Instant) -> None:
+    case = telling.case
+    clock = case.clocks[index]
+    rung = clock.spec.ladder[clock.rung]
+    case.clocks[index] = replace(clock, rung=clock.rung + 1)
+    occurrence = (clock.name, str(clock.occurrence), str(clock.rung + 1))
+    why = f"{clock.name} breached" + (f", still unmet after {span_text(rung.after_s)}" if rung.after_s else "")
+    escalate(telling, rung.role, when, occurrence, why)
+
+
+def escalate(telling: Telling, role: str, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
+    """Take the case one level up: somebody of *role* is told. The owner stays the owner."""
+    case = telling.case
+    case.level += 1
+    roster = telling.moment.rules.roster
+    person = roster.resolve(role, attributes=case.routing, at=at, seed=case.id)
+    tried = role
+    if person is None and case.fallback_role:
+        tried = case.fallback_role
+        person = roster.resolve(tried, attributes=case.routing, at=at, seed=case.id)
+    if person is None or tried != role:
+        telling.say("owner.missing", at, (role, *occurrence), role=role, reason=why, fallback=case.fallback_role)
+    to = person.id if person is not None else ""
+    telling.say("case.escalated", at, occurrence, level=case.level, role=tried, to=to, reason=why)
+    if to:
+        telling.notice(to, tried, at, occurrence, why)
+
+
+def _take_over(telling: Telling, index: int, at: Instant) -> None:
+    """The owner did not acknowledge in time: the next on the roster has it, with the full time to do so."""
+    case = telling.case
+    clock = case.clocks[index]
+    case.clocks[index] = clocks.ended(clock, at)
+    if case.owner and case.owner not in case.tried:
+        case.tried.append(case.owner)
+    before = case.owner
+    occurrence = (clock.name, str(clock.occurrence))
+    telling.appoint(case.role, at, occurrence, f"not acknowledged within {span_text(clock.spec.length_s)}")
+    if not case.owner:
+        case.owner = before  # nobody left: the alarm is out, and the case is not left without a name
+        return
+    telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at)
+    telling.tell_owner(at, occurrence, f"taken over from {before or 'nobody'}, who did not acknowledge")
+
+
+def _arm_next(telling: Telling, index: int, at: Instant) -> None:
+    """The next period of a recurring clock; of the breached ones only the newest keeps its ladder."""
+    case = telling.case
+    clock = case.clocks[index]
+    case.clocks[:] = [
+        c for c in case.clocks if c is clock or c.name != clock.name or c.state is not State.BREACHED
+    ]
+    telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at)

@@ -1,0 +1,46 @@
+"""The engine: responses and actions in, case events out. One Bytewax dataflow with one input step.
+
+    lane -> hear (decode, score, judge) -> shards (cases and clocks) -> sinks
+
+`hear` is stateless but for the rules in force, which only an item of the stream can change. What needs no case
+(a rejected record, a failed rule) goes from there straight to the sinks. The ids of the flow and of its steps
+are stored names: renaming one forgets every open case in silence, so `tests/flows/` keeps a golden list.
+"""
+
+from collections.abc import Sequence
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.outputs import Sink
+
+from cases.events import Event
+from flows.hearing import UNKEYED, Heard, Hearing
+from flows.indexes import DueIndex, KnownResponses
+from flows.keyed import shard_builder
+from flows.lane import LaneSource
+
+FLOW_ID = "tocsin"
+
+
+def build(
+    source: LaneSource,
+    hearing: Hearing,
+    sinks: Sequence[Sink[tuple[str, Event]]],
+    *,
+    due: DueIndex,
+    known: KnownResponses,
+) -> Dataflow:
+    """The dataflow. Every sink is given (key, event), in the order in which things were said of each case."""
+    flow = Dataflow(FLOW_ID)
+    given = op.input("lane", flow, source)
+    heard = op.flat_map_batch("hear", given, hearing.hear)
+    split = op.branch("split", heard, _needs_no_case)
+    said = op.stateful_batch("shards", split.falses, shard_builder(due, known))
+    events = op.merge("said", split.trues, said)
+    for number, sink in enumerate(sinks):
+        op.output(f"sink_{number}", events, sink)
+    return flow
+
+
+def _needs_no_case(heard: Heard) -> bool:
+    return heard[0] == UNKEYED

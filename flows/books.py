@@ -1,0 +1,109 @@
+"""The rule book: the rule set of every programme, as one value with one hash, stored by that hash.
+
+Rules change by an item of the stream that names a book, and a snapshot names the book in force; so a book must
+be found by its hash as long as a replay may ask for it. A book's file holds the text of the rule files that it
+was made of, and it is read back through the same parser.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+from feedback.metrics import Metric
+from rules.parse import RuleFileErrors, files_of, load_text
+from rules.ruleset import RuleSet
+from scoring.reader import Reader
+
+
+class BookError(Exception):
+    """A book that cannot be opened. Whose turn: the operator's."""
+
+
+class Book:
+    """The rules in force. Immutable."""
+
+    def __init__(self, hash_: str, sets: Mapping[str, RuleSet], metrics: Mapping[str, Metric]) -> None:
+        self.hash = hash_
+        self.sets = sets
+        """Programme to rule set."""
+        self._metrics = metrics
+
+    @cached_property
+    def _readers(self) -> dict[str, Reader]:
+        return {name: Reader(rules.matcher, self._metrics) for name, rules in self.sets.items()}
+
+    def reader(self, programme: str) -> Reader:
+        """What scores this programme's responses."""
+        return self._readers[programme]
+
+
+class BookShelf:
+    """Books by hash, in a folder of one engine's state directory."""
+
+    def __init__(self, folder: Path, metrics: Mapping[str, Metric]) -> None:
+        self._folder, self._metrics = folder, metrics
+        self._opened: dict[str, Book] = {}
+
+    def put(self, directory: Path, sets: Mapping[str, str], *, keep: str | None = None) -> Book:
+        """Store the rule files under *directory* as a book: *sets* maps programme to the name of its set.
+
+        Programmes of the book *keep* that are no longer declared stay as they were: their cases' clocks run
+        on. Raises RuleFileErrors with every problem of every file.
+        """
+        pages = {p: {"set": name, "files": files_of(directory, name)} for p, name in sets.items()}
+        if keep is not None:
+            pages = {**{p: page for p, page in self._pages(keep).items() if p not in pages}, **pages}
+        text = json.dumps(pages, sort_keys=True, ensure_ascii=False)
+        hash_ = blake2b(text.encode(), digest_size=8).hexdigest()
+        book = self._read(hash_, pages)
+        path = self._path(hash_)
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(".draft")
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        self._opened[hash_] = book
+        return book
+
+    def open(self, hash_: str) -> Book:
+        """The book of that hash. Raises BookError when it is not on the shelf or cannot be read."""
+        if hash_ not in self._opened:
+            try:
+                self._opened[hash_] = self._read(hash_, self._pages(hash_))
+            except RuleFileErrors as errors:
+                raise BookError(
+                    f"the rules stored as {hash_} are not readable by this release:\n{errors}\n"
+                    "Run the release that stored them until its cases are closed, or mend the rules and start with it."
+                ) from errors
+        return self._opened[hash_]
+
+    def _pages(self, hash_: str) -> dict[str, dict[str, object]]:
+        path = self._path(hash_)
+        try:
+            pages: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise BookError(
+                f"the saved state was judged by rules {hash_}, and {path} is gone; restore it"
+            ) from None
+        except ValueError as error:
+            raise BookError(f"{path} is damaged ({error}); restore it from a backup") from None
+        return pages
+
+    def _read(self, hash_: str, pages: Mapping[str, Mapping[str, object]]) -> Book:
+        sets = {}
+        for programme, page in pages.items():
+            files = page["files"]
+            assert isinstance(files, dict)
+            sets[programme] = load_text(files, str(page["set"]), self._metrics)
+        return Book(hash_, sets, self._metrics)
+
+    def _path(self, hash_: str) -> Path:
+        if not hash_.isalnum():
+            raise BookError(f"{hash_[:40]!r} is no hash of a rule book")
+        return self._folder / f"{hash_}.json"

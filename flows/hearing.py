@@ -1,0 +1,190 @@
+"""Hearing: a record becomes a response or an action, is scored and judged, and goes to the shard it concerns.
+
+The rules in force are the only memory here, and only a control item of the stream changes them, so a resume
+judges each response by the rules it was judged by before. What fails here fails for one record: it becomes an
+`item.quarantined` event with its traceback, the original goes to the dead letters, and the next record is read.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+
+from cases.acting import Refusal
+from cases.events import Event, caseless
+from cases.shard import Item, Judged, quarantined, refused
+from feedback.decode import Decoder
+from feedback.ids import case_shard, response_key, shard_key, shard_of
+from feedback.instants import Instant, rfc3339
+from feedback.records import Action, Control, Envelope, Outcome, Rejected, Response, Tick
+from flows.books import Book, BookError
+from flows.engine_time import EngineClock
+from flows.indexes import KnownResponses
+from flows.lane import Given
+from rules.judge import judge
+from rules.model import RuleFailure
+
+log = structlog.get_logger()
+
+UNKEYED = ""
+"""The key of events that concern no shard."""
+
+Heard = tuple[str, Item | Event]
+
+
+class Meter(Protocol):
+    """What hearing counts; `flows/metrics.py` keeps the numbers."""
+
+    def responses(self, outcome: str) -> None: ...
+    def actions(self, outcome: str) -> None: ...
+
+
+class Hearing:
+    """The step. `hear` takes a batch of the lane and gives what the shards and the sinks are to have."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        open_book: Callable[[str], Book],
+        *,
+        shards: int,
+        known: KnownResponses,
+        clock: EngineClock,
+        meter: Meter,
+        changed: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._decoder, self._open_book, self._shards = decoder, open_book, shards
+        self._known, self._clock, self._meter, self._changed = known, clock, meter, changed
+        self._book: Book | None = None
+
+    def begin(self, book: str) -> None:
+        """Judge by the rules stored as *book*: what a resume begins with. Raises BookError."""
+        self._book = self._open_book(book)
+
+    @property
+    def book(self) -> Book:
+        if self._book is None:
+            raise RuntimeError("hearing began without rules; call begin first")
+        return self._book
+
+    def hear(self, batch: list[Given]) -> Iterable[Heard]:
+        heard: list[Heard] = []
+        for what, seen_at in batch:
+            if isinstance(what, Tick):
+                heard.append((shard_key(what.shard), self._item(what.shard, what, seen_at)))
+                continue
+            kept = len(heard)
+            try:
+                self._hear_one(what, seen_at, heard)
+            except Exception as error:
+                del heard[kept:]
+                self._meter.responses("quarantined")
+                log.error("record.quarantined", position=what.position, error=type(error).__name__)
+                event = quarantined("record", what.position, what.programme, seen_at, error, original=what.raw)
+                heard.append((UNKEYED, event))
+        return heard
+
+    def _item(self, shard: int, what: Judged | Action | Tick, seen_at: Instant) -> Item:
+        return Item(shard=shard, what=what, rules=self.book.sets, seen_at=seen_at)
+
+    def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
+        record = self._decoder.decode(envelope)
+        match record:
+            case Response():
+                self._hear_response(record, seen_at, heard)
+            case Action():
+                self._hear_action(record, seen_at, heard)
+            case Rejected():
+                self._meter.responses("rejected")
+                heard.append((UNKEYED, rejected(record, seen_at, envelope.received_at)))
+            case Control():
+                self._obey(record, heard)
+            case Outcome():
+                pass  # kept in the input stream, for the models that learn from it
+
+    def _hear_response(self, response: Response, seen_at: Instant, heard: list[Heard]) -> None:
+        book = self.book
+        reading = book.reader(response.programme).read(response)
+        judgement = judge(book.sets[response.programme], response, reading)
+        for failure in judgement.failures:
+            heard.append((UNKEYED, rule_failed(failure, response, seen_at)))
+        key = response_key(response.programme, response.source, response.id)
+        shard = self._known.shard(key)
+        if not judgement.triggers and shard is None:
+            self._meter.responses("unfired")
+            return
+        if shard is None:
+            shard = shard_of(response.programme, response.customer_key, self._shards)
+        if judgement.triggers:
+            self._known.add(key, shard)
+        self._meter.responses("fired" if judgement.triggers else "update")
+        judged = Judged(response=response, reading=reading, triggers=judgement.triggers)
+        heard.append((shard_key(shard), self._item(shard, judged, seen_at)))
+
+    def _hear_action(self, action: Action, seen_at: Instant, heard: list[Heard]) -> None:
+        shard = case_shard(action.case, self._shards)
+        if shard is None:
+            self._meter.actions("refused")
+            refusal = Refusal("unknown_case", f"{action.case[:60]!r} is no case id of this store")
+            heard.append((UNKEYED, refused(action, refusal, seen_at)))
+            return
+        self._meter.actions("taken")
+        heard.append((shard_key(shard), self._item(shard, action, seen_at)))
+
+    def _obey(self, control: Control, heard: list[Heard]) -> None:
+        if control.do == "accept_time":
+            self._clock.accept()
+            log.warning("engine_time.accepted", by=control.by)
+            return
+        if control.do != "rules":
+            log.error("control.unknown", do=control.do, id=control.id)
+            return
+        name = str(control.data.get("book", ""))
+        try:
+            book = self._open_book(name)
+        except BookError as error:
+            log.error("rules.refused", book=name, error=str(error))
+            return
+        before, self._book = self.book.hash, book
+        self._changed(book.hash)
+        log.info("rules.changed", before=before, after=book.hash)
+        for programme in book.sets:
+            data = {"before": before, "after": book.hash, "by": control.by}
+            event = caseless("rules.changed", programme, control.received_at, (control.id,), data)
+            heard.append((UNKEYED, event))
+
+
+def rejected(record: Rejected, seen_at: Instant, arrived: float) -> Event:
+    """What is said of a record that could not be read. The store moves `original` to the dead letters."""
+    data = {
+        "reason": record.reason,
+        "detail": record.detail,
+        "source": record.source,
+        "position": record.position,
+        "received_at": rfc3339(record.received_at),
+        "detected_at": rfc3339(seen_at),
+        "original": record.original,
+    }
+    occurrence = (record.source, record.position)
+    return caseless("response.rejected", record.programme, record.received_at, occurrence, data, arrived)
+
+
+def rule_failed(failure: RuleFailure, response: Response, seen_at: Instant) -> Event:
+    """One rule could not be worked out on one response; the others were."""
+    data = {
+        "rule": failure.rule,
+        "rule_version": failure.version,
+        "line": failure.line,
+        "error": failure.error,
+        "source": response.source,
+        "response": response.id,
+        "detected_at": rfc3339(seen_at),
+    }
+    return caseless(
+        "rule.failed",
+        response.programme,
+        response.received_at,
+        (failure.rule, failure.version, failure.line, response.source, response.id),
+        data,
+        response.arrived,
+    )

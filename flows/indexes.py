@@ -1,0 +1,81 @@
+"""Two small memories of one process, rebuilt by loading the shards and never stored themselves.
+
+`DueIndex` tells the source which shards have something due; `KnownResponses` tells the judging step which
+responses some case remembers, so that only those (and the ones that fire) need to touch keyed state.
+Both are shared by the workers of a process, hence the locks.
+"""
+
+import heapq
+from collections.abc import Iterable
+from threading import Lock
+
+from feedback.instants import Instant
+
+
+class DueIndex:
+    """The earliest instant at which each shard has something due."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._at: dict[int, Instant] = {}
+        self._heap: list[tuple[Instant, int]] = []
+
+    def register(self, shard: int, at: Instant | None) -> None:
+        """From now on *shard* is next due at *at*; None when it has nothing to wait for."""
+        with self._lock:
+            if at is None:
+                self._at.pop(shard, None)
+            elif self._at.get(shard) != at:
+                self._at[shard] = at
+                heapq.heappush(self._heap, (at, shard))
+                if len(self._heap) > 4 * len(self._at) + 64:  # entries that were overtaken pile up
+                    self._heap = [(when, key) for key, when in self._at.items()]
+                    heapq.heapify(self._heap)
+
+    def take_due(self, now: Instant, limit: int) -> list[int]:
+        """At most *limit* shards due at or before *now*, oldest first; each has to register again."""
+        taken: list[int] = []
+        with self._lock:
+            while self._heap and len(taken) < limit and self._heap[0][0] <= now:
+                at, shard = heapq.heappop(self._heap)
+                if self._at.get(shard) == at:
+                    del self._at[shard]
+                    taken.append(shard)
+        return taken
+
+    def earliest(self) -> Instant | None:
+        """The earliest instant of all; None when nothing waits."""
+        with self._lock:
+            while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
+                heapq.heappop(self._heap)
+            return self._heap[0][0] if self._heap else None
+
+
+class KnownResponses:
+    """Which shard's cases remember a response. May know too many for a moment, never too few."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._shard: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._shard)
+
+    def shard(self, key: int) -> int | None:
+        """The shard that remembers the response of this *key*."""
+        return self._shard.get(key)
+
+    def add(self, key: int, shard: int) -> None:
+        """The response is on its way to *shard*, which will remember it."""
+        with self._lock:
+            self._shard[key] = shard
+
+    def change(self, shard: int, before: Iterable[int], after: Iterable[int]) -> None:
+        """*shard* remembered *before* and now remembers *after*."""
+        with self._lock:
+            kept = set(after)
+            for key in before:
+                if key not in kept and self._shard.get(key) == shard:
+                    del self._shard[key]
+            for key in kept:
+                self._shard[key] = shard

@@ -1,0 +1,76 @@
+"""The one adapter from our pure steps to Bytewax's keyed state.
+
+A shard is a key; its state is the bytes of its drawer. There is no `notify_at` anywhere: after every batch the
+shard tells the process's due index when it next has something to say, and the source sends a tick then.
+The stored form is `(version, shard, bytes)`: plain data, so that no class path gets into a snapshot.
+"""
+
+from collections.abc import Callable, Iterable
+
+from bytewax.operators import StatefulBatchLogic
+
+from cases import shard as shards
+from cases.events import Event
+from cases.shard import Item
+from flows.indexes import DueIndex, KnownResponses
+
+Stored = tuple[int, int, bytes | None]
+
+
+class SnapshotError(Exception):
+    """A snapshot that this release cannot read. Whose turn: the operator's, to run the release that wrote it."""
+
+
+class ShardLogic(StatefulBatchLogic[Item, Event, Stored]):
+    """One shard under Bytewax, which does not tell a new logic its key: the first item does."""
+
+    def __init__(self, stored: Stored | None, due: DueIndex, known: KnownResponses) -> None:
+        self._due, self._known = due, known
+        self._shard, self._body = upgrade(stored)
+        wake, self._knows = shards.summary(self._body)
+        due.register(self._shard, wake)
+        known.change(self._shard, (), self._knows)
+
+    def on_batch(self, values: list[Item]) -> tuple[Iterable[Event], bool]:
+        self._shard = values[0].shard
+        stepped = shards.step(self._shard, self._body, values)
+        self._body = stepped.body
+        self._due.register(self._shard, stepped.wake_at)
+        if stepped.knows != self._knows:
+            self._known.change(self._shard, self._knows, stepped.knows)
+            self._knows = stepped.knows
+        return stepped.events, self._body is None
+
+    def on_notify(self) -> tuple[Iterable[Event], bool]:
+        return (), False
+
+    def on_eof(self) -> tuple[Iterable[Event], bool]:
+        return (), False  # the end of the input is no event of a case: its clocks go on in the next run
+
+    def notify_at(self) -> None:
+        return None
+
+    def snapshot(self) -> Stored:
+        return (shards.VERSION, self._shard, self._body)
+
+
+def upgrade(stored: Stored | None) -> tuple[int, bytes | None]:
+    """The shard and its drawer in the present form, from any form ever stored; shard -1 is a new one."""
+    if stored is None:
+        return -1, None
+    version, shard, body = stored
+    if version != shards.VERSION:
+        raise SnapshotError(
+            f"a shard is stored in form {version} and this release reads {shards.VERSION}; "
+            "run the release that wrote it, or a later one"
+        )
+    return shard, body
+
+
+def shard_builder(due: DueIndex, known: KnownResponses) -> Callable[[Stored | None], ShardLogic]:
+    """What builds a shard's logic from what was stored under its key."""
+
+    def build(stored: Stored | None) -> ShardLogic:
+        return ShardLogic(stored, due, known)
+
+    return build

@@ -1,0 +1,156 @@
+"""The one input step: a lane of records, actions and controls, merged with the ticks of the clocks.
+
+A lane is one Bytewax partition that reads several readers and merges them by received time, so that a replay
+meets the same records in the same order. Ticks are items of it. A tick never overtakes a record that was
+received before it: while something waits unread, ticks go only as far as the oldest of it, so that a run that
+was cut and resumed later says the same as one that was not. A backlog of responses may hold them for
+`HOLD_AT_MOST_S`; a backlog of actions, which may disprove a breach, for as long as it lasts.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from connectors.reading import Reader
+from feedback.instants import Instant
+from feedback.records import Envelope, Tick
+from flows.engine_time import EngineClock
+from flows.indexes import DueIndex
+
+HOLD_AT_MOST_S = 60.0
+TICKS_A_POLL = 256
+BUFFER = 512
+"""Records read ahead of a reader; bounded, so that a fast source waits in its own storage."""
+
+BATCH_COST = 10_000
+"""Microseconds of work, by estimate, in one batch: a batch of long texts must not hold the clocks."""
+RECORD_US, BYTE_US = 40, 0.25
+"""The estimate: measured with the shipped rules, 40 us for a short response and 0.25 us for each further byte."""
+
+State = dict[str, Any]
+"""`{"version": 1, "book": hash of the rules in force, "positions": {reader: position of the last record given out}}`"""
+
+Given = tuple[Envelope | Tick, Instant]
+"""What the lane gives out, and the engine time at which it did."""
+
+
+class Input:
+    """One reader in the lane and what was read ahead of it."""
+
+    def __init__(self, reader: Reader, position: str | None, *, binding: bool) -> None:
+        self.reader = reader
+        self.position = position
+        """Of the last record given out."""
+        self.binding = binding
+        """Whether ticks wait for its backlog however long that lasts (actions and controls)."""
+        self.waiting: deque[Envelope] = deque()
+
+    def fill(self) -> None:
+        if len(self.waiting) < BUFFER // 2 and not self.reader.finished:
+            self.waiting.extend(self.reader.poll(BUFFER - len(self.waiting)))
+
+    @property
+    def exhausted(self) -> bool:
+        return self.reader.finished and not self.waiting
+
+
+class Lane(StatefulSourcePartition[Given, State]):
+    """The partition. `next_batch` returns at once, whatever its readers do."""
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        *,
+        book: str,
+        due: DueIndex,
+        clock: EngineClock,
+        stopping: Callable[[], bool],
+        ends: bool,
+    ) -> None:
+        self.inputs = list(inputs)
+        self.book = book
+        """Hash of the rules in force; the judging step tells it of a change."""
+        self._due, self._clock, self._stopping, self._ends = due, clock, stopping, ends
+        self._held_since: float | None = None
+        self._snapshots: list[dict[str, str]] = []
+
+    def next_batch(self) -> list[Given]:
+        if self._stopping():
+            raise StopIteration
+        for source in self.inputs:
+            source.fill()
+        now = self._clock.now()
+        seen_at = Instant(int(now))
+        given: list[Given] = []
+        if not self._clock.is_held:
+            horizon = self._horizon(now)
+            given = [(Tick(shard=s, at=horizon), seen_at) for s in self._due.take_due(horizon, TICKS_A_POLL)]
+        self._take_records(given, seen_at)
+        if not given and self._ends and all(source.exhausted for source in self.inputs):
+            raise StopIteration
+        return given
+
+    def _horizon(self, now: float) -> Instant:
+        """How far ticks may go: now, or the oldest record that waits unread."""
+        oldest = min((s.waiting[0].received_at for s in self.inputs if s.waiting), default=now)
+        if oldest >= now:
+            self._held_since = None
+            return Instant(int(now))
+        self._held_since = self._held_since or now
+        if now - self._held_since >= HOLD_AT_MOST_S:
+            oldest = min((s.waiting[0].received_at for s in self.inputs if s.waiting and s.binding), default=now)
+        return Instant(int(min(oldest, now)))
+
+    def _take_records(self, given: list[Given], seen_at: Instant) -> None:
+        """Waiting records by received time, as many as a batch has room for; at least one if any waits."""
+        room = float(BATCH_COST)
+        while room > 0:
+            source = min(
+                (s for s in self.inputs if s.waiting), key=lambda s: s.waiting[0].received_at, default=None
+            )
+            if source is None:
+                return
+            # As long as this source's records come first there is nothing to compare with.
+            other = min(
+                (s.waiting[0].received_at for s in self.inputs if s.waiting and s is not source),
+                default=float("inf"),
+            )
+            while source.waiting and room > 0 and source.waiting[0].received_at <= other:
+                envelope = source.waiting.popleft()
+                source.position = envelope.position
+                given.append((envelope, seen_at))
+                room -= RECORD_US + BYTE_US * len(envelope.raw)
+
+    def next_awake(self) -> datetime | None:
+        return None
+
+    def snapshot(self) -> State:
+        positions = {s.reader.name: s.position for s in self.inputs if s.position is not None}
+        # An epoch starts when the one before it is durable, so the snapshot before last is safe to stand on.
+        self._snapshots.append(positions)
+        if len(self._snapshots) > 2:
+            durable = self._snapshots.pop(0)
+            for source in self.inputs:
+                if (position := durable.get(source.reader.name)) is not None:
+                    source.reader.release(position)
+        return {"version": 1, "book": self.book, "positions": positions}
+
+    def close(self) -> None:
+        for source in self.inputs:
+            source.reader.close()
+
+
+class LaneSource(FixedPartitionedSource[Given, State]):
+    """The source with its single partition. *open_lane* builds it from what was stored, or from None."""
+
+    def __init__(self, open_lane: Callable[[State | None], Lane]) -> None:
+        self._open_lane = open_lane
+
+    def list_parts(self) -> list[str]:
+        return ["lane"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: State | None) -> Lane:
+        return self._open_lane(resume_state)

@@ -1,0 +1,95 @@
+"""What the engine counts, for Prometheus. Names carry units; no label holds an id or a customer's word."""
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from cases.events import Event
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bucket edges; one lies exactly at the objective of 1 s."""
+LATENESS_SECONDS = (0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 30.0, 60.0, 300.0, 3600.0)
+
+
+class EngineMetrics:
+    """The engine's own numbers; one object a process."""
+
+    def __init__(self, registry: CollectorRegistry, version: str, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        responses = Counter(
+            "tocsin_responses", "Responses read, by what became of them.", ["outcome"], registry=registry
+        )
+        actions = Counter(
+            "tocsin_actions", "Actions read, by what became of them.", ["outcome"], registry=registry
+        )
+        self._responses = {
+            name: responses.labels(name) for name in ("fired", "update", "unfired", "rejected", "quarantined")
+        }
+        self._actions = {name: actions.labels(name) for name in ("taken", "refused")}
+        self._events = Counter("tocsin_events", "Events written, by type.", ["type"], registry=registry)
+        self._latency = Histogram(
+            "tocsin_alert_latency_seconds",
+            "From the arrival of a record to its events being readable in Redis.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._lateness = Histogram(
+            "tocsin_clock_lateness_seconds",
+            "From the instant a clock was due to speak to its event being readable in Redis.",
+            ["type"],
+            buckets=LATENESS_SECONDS,
+            registry=registry,
+        )
+        self._late = Counter(
+            "tocsin_late_events", "Clock events said 5 s or more after their time.", registry=registry
+        )
+        self.lag = Gauge(
+            "tocsin_source_lag_records", "Records waiting in a source.", ["source"], registry=registry
+        )
+        self.lag_seconds = Gauge(
+            "tocsin_source_lag_seconds",
+            "Age of the oldest record that waits unread.",
+            ["source"],
+            registry=registry,
+        )
+        self.open_cases = Gauge("tocsin_open_cases", "Cases not closed.", ["programme"], registry=registry)
+        self.overdue_cases = Gauge(
+            "tocsin_overdue_cases", "Open cases with a deadline in the past.", ["programme"], registry=registry
+        )
+        self.snapshot_seconds = Histogram(
+            "tocsin_snapshot_seconds", "Time in which an epoch's snapshots were written.", registry=registry
+        )
+        self.snapshot_at = Gauge(
+            "tocsin_last_snapshot_timestamp_seconds", "When the last epoch was closed.", registry=registry
+        )
+        self.skew = Gauge(
+            "tocsin_clock_skew_seconds", "Wall clock minus engine time; ticks are held at 5 s.", registry=registry
+        )
+        self.quarantined = Counter(
+            "tocsin_quarantined_items",
+            "Items that our own mistake kept from having their effect.",
+            registry=registry,
+        )
+        info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
+        info.labels(version).set(1)
+
+    def responses(self, outcome: str) -> None:
+        self._responses[outcome].inc()
+
+    def actions(self, outcome: str) -> None:
+        self._actions[outcome].inc()
+
+    def written(self, events: list[Event]) -> None:
+        """*events* are readable in Redis from now on."""
+        now = self._now()
+        for event in events:
+            self._events.labels(event.type).inc()
+            if event.arrived:
+                self._latency.observe(now - event.arrived)
+            elif event.type in ("clock.warned", "clock.breached"):
+                self._lateness.labels(event.type).observe(max(0.0, now - event.time))
+                if event.data.get("late"):
+                    self._late.inc()
+            if event.type == "item.quarantined":
+                self.quarantined.inc()
