@@ -1,0 +1,133 @@
+"""The runner: an engine process from its parts, until its input ends or somebody stops it.
+
+Around `bytewax.run.cli_main`, which offers no epochs under a second, no SIGTERM and no readiness. On SIGTERM or
+SIGINT the source ends, the last epoch is snapshotted and the next run goes on exactly there. A state
+directory belongs to one engine at a time and to one shape of store (`guard`): what would start with empty
+state is refused.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+
+import structlog
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+
+from cases import shard as shards
+from flows.alerts import FLOW_ID
+
+log = structlog.get_logger()
+
+
+class StateError(Exception):
+    """The state directory cannot be used as asked. Whose turn: the operator's; the text says what to do."""
+
+
+@contextmanager
+def owned(state_dir: Path) -> Iterator[None]:
+    """Hold *state_dir* for this process; a second engine on it is refused. Freed by the kernel if we die."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "engine.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StateError(f"another engine is running on {state_dir}; stop it, or name another --state") from None
+        yield
+
+
+def guard(state_dir: Path, shard_count: int) -> None:
+    """Refuse a store of another shape; write the shape of a new one.
+
+    The ids of flow and steps, the number of shards and the stored form are a schema: with any of them
+    changed, Bytewax would find nothing under the old names and start with empty state in silence.
+    """
+    path = state_dir / "store.json"
+    shape = {"flow": FLOW_ID, "shards": shard_count, "form": shards.VERSION}
+    try:
+        stored = json.loads(path.read_text())
+    except FileNotFoundError:
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(shape) + "\n")
+        draft.replace(path)
+        return
+    except ValueError as error:
+        raise StateError(f"{path} is damaged ({error}); restore it from a backup of the state directory") from None
+    wrong = [f"{name} was {stored.get(name)!r} and is now {value!r}" for name, value in shape.items() if stored.get(name) != value]
+    if wrong:
+        raise StateError(
+            f"the store in {state_dir} has another shape: {'; '.join(wrong)}. Starting would forget its open cases. "
+            "Run with the settings and release that made it."
+        )
+
+
+def recovery(state_dir: Path) -> RecoveryConfig:
+    """The recovery store, made if there is none. One partition: a shard is a row, and there are few."""
+    path = state_dir / "recovery"
+    if not path.exists():
+        draft = state_dir / "recovery.draft"
+        draft.mkdir(exist_ok=True)
+        init_db_dir(draft, 1)
+        draft.rename(path)
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise StateError(f"{path} is not writable by this user; its snapshots would be lost")
+    return RecoveryConfig(path)
+
+
+class Stop:
+    """A request to stop, made once by a signal or by a caller; everything that waits asks it."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self) -> bool:
+        return self.event.is_set()
+
+    def request(self, why: str) -> None:
+        if not self.event.is_set():
+            log.info("engine.stopping", reason=why)
+            self.event.set()
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT ask to stop while this is entered; handlers are put back after it."""
+        signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.request(signal.Signals(number).name)
+
+        before = {number: signal.signal(number, handle) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def run_flow(flow: Dataflow, state_dir: Path, *, epoch: timedelta, workers: int = 1) -> None:
+    """Run *flow* to its end, with recovery. Raises what a step raised, with Bytewax's own notes on it."""
+    cli_main(flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir))
+
+
+class Heartbeat:
+    """When the source was last polled: a worker that is stuck stops beating, and `/ready` says so."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self.at = now()
+
+    def beat(self) -> None:
+        self.at = self._now()
+
+    def silent_s(self) -> float:
+        """Seconds since the last beat."""
+        return self._now() - self.at

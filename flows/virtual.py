@@ -1,0 +1,94 @@
+"""The other driver: the same functions under a clock that is moved by hand.
+
+For scenarios and tests; replay and `explain` stand on it too. It must agree with the Bytewax flow event for
+event, which a differential test checks.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from cases import shard as shards
+from cases.events import Event
+from cases.shard import Item
+from feedback.decode import Decoder
+from feedback.ids import DEFAULT_SHARDS
+from feedback.instants import Instant
+from feedback.records import Envelope, Tick
+from flows.books import Book
+from flows.engine_time import EngineClock
+from flows.hearing import UNKEYED, Hearing
+from flows.indexes import DueIndex, KnownResponses
+
+
+class Uncounted:
+    """A meter for where nobody is watching."""
+
+    def responses(self, outcome: str) -> None:
+        """Not counted."""
+
+    def actions(self, outcome: str) -> None:
+        """Not counted."""
+
+
+class VirtualEngine:
+    """An engine whose time is what its records and its caller say. Not a thread's business: one caller."""
+
+    def __init__(self, book: Book, decoder: Decoder, *, start: Instant, shard_count: int = DEFAULT_SHARDS) -> None:
+        self.at = start
+        self._bodies: dict[int, bytes] = {}
+        self._knows: dict[int, list[int]] = {}
+        self._due, self._known = DueIndex(), KnownResponses()
+        self._hearing = Hearing(
+            decoder,
+            lambda _: book,
+            shards=shard_count,
+            known=self._known,
+            clock=EngineClock(wall=lambda: float(self.at), boot=lambda: float(self.at)),
+            meter=Uncounted(),
+        )
+        self._hearing.begin(book.hash)
+
+    @property
+    def bodies(self) -> Mapping[int, bytes]:
+        """Every shard that holds a case, as stored."""
+        return self._bodies
+
+    def hear(self, envelopes: Iterable[Envelope]) -> list[Event]:
+        """Give it records, in order of their received time; time moves to each first."""
+        events: list[Event] = []
+        for envelope in envelopes:
+            events += self.advance(Instant(int(envelope.received_at)))
+            events += self._give(envelope)
+        return events
+
+    def advance(self, to: Instant) -> list[Event]:
+        """Let time pass until *to*; everything that falls due is said at its own instant."""
+        events: list[Event] = []
+        while (due := self._due.earliest()) is not None and due <= to:
+            self.at = Instant(max(self.at, due))
+            for shard in self._due.take_due(self.at, 1):
+                events += self._give(Tick(shard=shard, at=self.at))
+        self.at = Instant(max(self.at, to))
+        return events
+
+    def _give(self, what: Envelope | Tick) -> list[Event]:
+        events: list[Event] = []
+        for key, heard in self._hearing.hear([(what, self.at)]):
+            if key == UNKEYED:
+                assert isinstance(heard, Event)
+                events.append(heard)
+            else:
+                assert isinstance(heard, Item)
+                events += self._step(heard)
+        return events
+
+    def _step(self, item: Item) -> list[Event]:
+        shard = item.shard
+        stepped = shards.step(shard, self._bodies.get(shard), [item])
+        if stepped.body is None:
+            self._bodies.pop(shard, None)
+        else:
+            self._bodies[shard] = stepped.body
+        self._due.register(shard, stepped.wake_at)
+        self._known.change(shard, self._knows.get(shard, ()), stepped.knows)
+        self._knows[shard] = stepped.knows
+        return stepped.events
