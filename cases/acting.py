@@ -75,7 +75,7 @@ def _taken_up(telling: Telling, action: Action) -> None:
     else:
         for index, clock in enumerate(case.clocks):
             if clock.is_live and clock.spec.takeover:
-                _stop(telling, index, action.at, f"{action.by} took it up")
+                _stop(telling, index, action.at, f"{action.by} took it up", action.by)
 
 
 def _assign(telling: Telling, action: Action) -> None:
@@ -102,8 +102,9 @@ def _restart_takeover(telling: Telling, action: Action) -> None:
     for name, last in specs.items():
         for index, clock in enumerate(case.clocks):
             if clock.name == name and clock.is_live:
-                _stop(telling, index, action.at, "assigned to somebody else")
-        telling.arm(clocks.arm(last.spec, action.at, last.occurrence + 1), action.at)
+                _stop(telling, index, action.at, "assigned to somebody else", action.by)
+        again = clocks.arm(last.spec, action.at, last.occurrence + 1)
+        telling.arm(again, action.at, instead_of=case.clocks.index(_newest(case.clocks, name)))
 
 
 def _note(telling: Telling, action: Action) -> None:
@@ -213,14 +214,19 @@ def _reopen(telling: Telling, action: Action) -> None:
     case.resolved_at = Instant(0)
     case.ending, case.closed_at = "", Instant(0)
     _say(telling, "case.reopened", action, reopened=case.reopened)
+    newest = {c.name: c.occurrence for c in sorted(case.clocks, key=lambda c: c.occurrence)}
     for index, clock in enumerate(case.clocks):
         restorable = clock.state in (State.MET, State.ENDED) and clock.stopped_at >= since
+        if clock.occurrence != newest[clock.name]:
+            continue
         if clock.spec.starts is ClockStart.RESOLVED:
             if clock.is_live:
-                _stop(telling, index, action.at, "reopened")
-        elif restorable and not clock.spec.takeover and clock is _last(telling, clock.name):
-            case.clocks[index] = clocks.restored(clock, action.at)
-            telling.say_clock("clock.armed", case.clocks[index], action.at, restored=True, by=action.by)
+                _stop(telling, index, action.at, "reopened", action.by)
+        elif restorable and not clock.spec.takeover:
+            # What recurs or restarts begins afresh; what ran once goes on with the time it had left.
+            afresh = clock.spec.recurring or clock.spec.restarts
+            again = clocks.arm(clock.spec, action.at, clock.occurrence + 1)
+            telling.arm(again if afresh else clocks.restored(clock, action.at), action.at, instead_of=index)
 
 
 def _correct(telling: Telling, action: Action) -> None:
@@ -284,7 +290,7 @@ _DO: dict[Verb, Callable[[Telling, Action], None]] = {
 # -- what the verbs share ----------------------------------------------------------------------------------------
 
 
-def _say(telling: Telling, type_: str, action: Action, **data: Any) -> None:
+def _say(telling: Telling, type_: str, action: Action, /, **data: Any) -> None:
     data["by"] = action.by
     if action.principal:
         data["principal"] = action.principal
@@ -295,7 +301,7 @@ def _say(telling: Telling, type_: str, action: Action, **data: Any) -> None:
     telling.say(type_, action.at, (action.id,), action=action.id, **data)
 
 
-def _say_clock(telling: Telling, type_: str, clock: Clock, action: Action, **data: Any) -> None:
+def _say_clock(telling: Telling, type_: str, clock: Clock, action: Action, /, **data: Any) -> None:
     telling.say_clock(type_, clock, action.at, action.id, by=action.by, reason=action.reason, **data)
 
 
@@ -316,14 +322,13 @@ def _named(telling: Telling, action: Action, which: Callable[[Clock], bool]) -> 
 def _meet(telling: Telling, action: Action, by: str) -> None:
     """Every live clock that *by* meets is met as of `action.at`; a breach that this disproves is corrected."""
     case = telling.case
-    fresh: list[Clock] = []
     for index, clock in enumerate(case.clocks):
         if clock.is_live and by in clock.spec.meets and not clock.spec.restarts:
+            newest = _newest(case.clocks, clock.name).occurrence == clock.occurrence
             _meet_one(telling, index, action)
-            if clock.spec.recurring and clock is _newest(case.clocks, clock.name):
-                fresh.append(clocks.arm(clock.spec, action.at, clock.occurrence + 1))
-    for clock in fresh:
-        telling.arm(clock, action.at)
+            if clock.spec.recurring and newest:
+                at = Instant(max(action.at, clock.started_at))
+                telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at, instead_of=index)
 
 
 def _meet_one(telling: Telling, index: int, action: Action) -> None:
@@ -368,16 +373,16 @@ def _activity(telling: Telling, action: Action) -> None:
         case.clocks[index] = clocks.arm(clock.spec, action.at, clock.occurrence + 1)
 
 
-def _stop(telling: Telling, index: int, at: Instant, why: str) -> None:
+def _stop(telling: Telling, index: int, at: Instant, why: str, by: str) -> None:
     clock = clocks.ended(telling.case.clocks[index], at)
     telling.case.clocks[index] = clock
-    telling.say_clock("clock.ended", clock, at, reason=why)
+    telling.say_clock("clock.ended", clock, at, reason=why, by=by)
 
 
 def _end_clocks(telling: Telling, action: Action, ending: Ending) -> None:
     for index, clock in enumerate(telling.case.clocks):
         if clock.is_live and clock.spec.starts.value in ENDINGS[ending]:
-            _stop(telling, index, action.at, ending.value)
+            _stop(telling, index, action.at, ending.value, action.by)
 
 
 def _end(telling: Telling, action: Action, ending: Ending) -> None:
@@ -405,10 +410,6 @@ def _merge_outcome(telling: Telling, action: Action) -> None:
 
 def _newest(held: list[Clock], name: str) -> Clock:
     return max((c for c in held if c.name == name), key=lambda c: c.occurrence)
-
-
-def _last(telling: Telling, name: str) -> Clock:
-    return _newest(telling.case.clocks, name)
 
 
 def reason_of(action: Action, refusal: Refusal) -> dict[str, Any]:

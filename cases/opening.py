@@ -69,7 +69,7 @@ def open_case(
     return telling
 
 
-def begin(telling: Telling, specs: list[CaseSpec], at: Instant, why: str, **data: Any) -> None:
+def begin(telling: Telling, specs: list[CaseSpec], at: Instant, why: str, /, **data: Any) -> None:
     """Open the telling's case: the opening, the owner, the clocks, the customer's acknowledgement, the notice."""
     case = telling.case
     telling.say(

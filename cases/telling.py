@@ -42,7 +42,7 @@ class Telling:
         self.moment = moment
         self._said: list[tuple[str, Instant, tuple[str, ...], dict[str, Any]]] = []
 
-    def say(self, type_: str, at: Instant, occurrence: tuple[str, ...], **data: Any) -> None:
+    def say(self, type_: str, at: Instant, occurrence: tuple[str, ...], /, **data: Any) -> None:
         """Note that *type_* became true at *at*. *occurrence* tells it from others of its type on this case."""
         self._said.append((type_, at, occurrence, data))
 
@@ -61,8 +61,8 @@ class Telling:
             data["owner"] = data.get("owner", case.owner)
             data["rule"], data["rule_version"] = lead.id, lead.version
             data["detected_at"] = detected_at
-            if moment.seen_at - at >= LATE_AFTER_S:
-                data["late"] = True
+            if moment.seen_at - at >= LATE_AFTER_S and "by" not in data:
+                data["late"] = True  # what a person did is not late for being recorded late
             events.append(
                 Event(
                     id=event_id(case.id, type_, *occurrence),
@@ -81,7 +81,7 @@ class Telling:
 
     # -- clocks ---------------------------------------------------------------------------------------------
 
-    def say_clock(self, type_: str, clock: Clock, at: Instant, *occurrence: str, **data: Any) -> None:
+    def say_clock(self, type_: str, clock: Clock, at: Instant, /, *occurrence: str, **data: Any) -> None:
         """A clock's event: its name, occurrence and deadline go with it."""
         self.say(
             type_,
@@ -93,9 +93,16 @@ class Telling:
             **data,
         )
 
-    def arm(self, clock: Clock, at: Instant) -> None:
-        """Put a clock that is already running on the case, and say so."""
-        self.case.clocks.append(clock)
+    def arm(self, clock: Clock, at: Instant, *, instead_of: int | None = None) -> None:
+        """Put a clock that is already running on the case, and say so.
+
+        *instead_of* is the index of a past occurrence that need not be remembered; without it a clock that
+        recurs would make the case grow with every period.
+        """
+        if instead_of is None:
+            self.case.clocks.append(clock)
+        else:
+            self.case.clocks[instead_of] = clock
         self.say_clock("clock.armed", clock, at)
 
     # -- people ---------------------------------------------------------------------------------------------

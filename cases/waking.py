@@ -119,7 +119,7 @@ def _take_over(telling: Telling, index: int, at: Instant) -> None:
     if not case.owner:
         case.owner = before  # nobody left: the alarm is out, and the case is not left without a name
         return
-    telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at)
+    telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at, instead_of=index)
     telling.tell_owner(at, occurrence, f"taken over from {before or 'nobody'}, who did not acknowledge")
 
 

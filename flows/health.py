@@ -19,7 +19,9 @@ Reasons = Callable[[], Mapping[str, str]]
 class HealthServer:
     """Serves until `close`. *port* 0 takes a free one; `port` tells which."""
 
-    def __init__(self, registry: CollectorRegistry, reasons: Reasons, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, reasons: Reasons, *, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         class Handler(_Handler):
             pass
 

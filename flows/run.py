@@ -41,7 +41,9 @@ def owned(state_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StateError(f"another engine is running on {state_dir}; stop it, or name another --state") from None
+            raise StateError(
+                f"another engine is running on {state_dir}; stop it, or name another --state"
+            ) from None
         yield
 
 
@@ -62,7 +64,11 @@ def guard(state_dir: Path, shard_count: int) -> None:
         return
     except ValueError as error:
         raise StateError(f"{path} is damaged ({error}); restore it from a backup of the state directory") from None
-    wrong = [f"{name} was {stored.get(name)!r} and is now {value!r}" for name, value in shape.items() if stored.get(name) != value]
+    wrong = [
+        f"{name} was {stored.get(name)!r} and is now {value!r}"
+        for name, value in shape.items()
+        if stored.get(name) != value
+    ]
     if wrong:
         raise StateError(
             f"the store in {state_dir} has another shape: {'; '.join(wrong)}. Starting would forget its open cases. "

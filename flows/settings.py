@@ -1,0 +1,168 @@
+"""Settings: `tocsin.yaml` and the environment, read once into one frozen value that everything else is given.
+
+The file says what belongs to the house (programmes, metrics, endpoints, how a CSV is read); the environment and
+the command line say what belongs to the machine (where Redis is, where state lives). Unknown names are refused:
+a setting that is misspelt must not be a setting that is silently off.
+"""
+
+import os
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
+from feedback.metrics import STANDARD, Direction, Metric, thirds
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""Where the project's own rules and default settings lie: we run from a checkout or an image."""
+DEFAULT_FILE = CHECKOUT / "tocsin.yaml"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The text names the file, the place, what was found and what was expected."""
+
+
+class Programme(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rules: str
+    """Name of its set in `rules/sets/`."""
+
+
+class DeclaredMetric(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    low: float
+    high: float
+    direction: Direction = Direction.HIGHER_IS_BETTER
+    bands: dict[str, float] = {}
+    """Name to highest score in it, ascending; thirds of the scale when none are given."""
+
+
+class DeclaredEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A receiver of webhooks. Secrets are references, `env:NAME` or `file:/path`, never the secret itself."""
+
+    name: str
+    url: str
+    secrets: list[str]
+    events: list[str] = ["*"]
+    programmes: list[str] = []
+    format: str = "cloudevents"
+    allow_private: bool = False
+    timeout_s: float = 15.0
+    max_age_s: float = 86_400.0
+    headers: dict[str, str] = {}
+
+
+class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    shards: int = DEFAULT_SHARDS
+    """Fixed when the store is made. About one for every 60 open cases expected."""
+    epoch_ms: int = 1000
+    """How often state is snapshotted: what a crash replays at most."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    programmes: dict[str, Programme]
+    rules: str = "rules"
+    metrics: dict[str, DeclaredMetric] = {}
+    engine: EngineSettings = EngineSettings()
+    endpoints: list[DeclaredEndpoint] = []
+    csv: dict[str, Any] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a command is told."""
+
+    file: Path
+    rules: Path
+    """The directory of sets, taxonomies, rosters and templates."""
+    programmes: Mapping[str, Programme]
+    metrics: Mapping[str, Metric]
+    engine: EngineSettings
+    endpoints: tuple[DeclaredEndpoint, ...]
+    csv: Mapping[str, Any]
+    """How the columns of a CSV file are to be read (`connectors/csv_mapping.py`)."""
+    state: Path
+    """Snapshots, journals, stored rules, and the embedded server's data."""
+    redis: str
+    """URL of a Redis or Valkey; empty means the embedded one."""
+    metrics_port: int
+    """0 takes a free one."""
+
+
+def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from *file* (else `TOCSIN_SETTINGS`, else `tocsin.yaml` here, else the shipped one).
+
+    Raises SettingsError.
+    """
+    named = file or (Path(environ["TOCSIN_SETTINGS"]) if environ.get("TOCSIN_SETTINGS") else None)
+    path = named or (Path("tocsin.yaml") if Path("tocsin.yaml").exists() else DEFAULT_FILE)
+    declared = _read(path)
+    for name in declared.programmes:
+        if not name or not all(c.isalnum() or c in "-_" for c in name) or len(name) > 64:
+            raise SettingsError(
+                f"{path}: programme {name[:64]!r}: use letters, digits, - and _, at most 64 of them"
+            )
+    shards = declared.engine.shards
+    if not 1 <= shards <= MAX_SHARDS:
+        raise SettingsError(f"{path}: engine.shards is {shards}; expected 1 to {MAX_SHARDS}")
+    if not 50 <= declared.engine.epoch_ms <= 60_000:
+        raise SettingsError(f"{path}: engine.epoch_ms is {declared.engine.epoch_ms}; expected 50 to 60000")
+    rules = Path(declared.rules)
+    try:
+        port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))
+    except ValueError:
+        raise SettingsError(
+            f"TOCSIN_METRICS_PORT is {environ['TOCSIN_METRICS_PORT']!r}; expected a number"
+        ) from None
+    return Settings(
+        file=path,
+        rules=rules if rules.is_absolute() else path.resolve().parent / rules,
+        programmes=declared.programmes,
+        metrics={**STANDARD, **{name: _metric(path, name, m) for name, m in declared.metrics.items()}},
+        engine=declared.engine,
+        endpoints=tuple(declared.endpoints),
+        csv=declared.csv,
+        state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
+        redis=environ.get("TOCSIN_REDIS_URL", ""),
+        metrics_port=port,
+    )
+
+
+def _read(path: Path) -> _File:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist; name another with --settings, or write one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    try:
+        plain = YAML(typ="safe", pure=True).load(StringIO(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        raise SettingsError(f"{path}{where}: {error.problem}") from None
+    try:
+        return msgspec.convert(plain, _File)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _metric(path: Path, name: str, declared: DeclaredMetric) -> Metric:
+    if declared.low >= declared.high:
+        raise SettingsError(
+            f"{path}: metrics.{name}: low is {declared.low:g} and high {declared.high:g}; low must be less"
+        )
+    if not declared.bands:
+        return thirds(name, declared.low, declared.high, declared.direction)
+    tops = list(declared.bands.values())
+    if tops != sorted(set(tops)) or tops[-1] != declared.high:
+        raise SettingsError(f"{path}: metrics.{name}.bands must ascend and end at high, {declared.high:g}")
+    return Metric(
+        name=name,
+        low=declared.low,
+        high=declared.high,
+        direction=declared.direction,
+        bands=tuple(declared.bands.items()),
+    )
