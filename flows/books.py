@@ -33,7 +33,7 @@ class Book:
 
     @cached_property
     def _readers(self) -> dict[str, Reader]:
-        return {name: Reader(rules.matcher, self._metrics) for name, rules in self.sets.items()}
+        return {name: Reader(rules.taxonomies, self._metrics) for name, rules in self.sets.items()}
 
     def reader(self, programme: str) -> Reader:
         """What scores this programme's responses."""

@@ -46,7 +46,7 @@ class DeclaredEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     url: str
     secrets: list[str]
-    events: list[str] = ["*"]
+    events: tuple[str, ...] = ("*",)
     programmes: list[str] = []
     format: str = "cloudevents"
     allow_private: bool = False

@@ -1,0 +1,180 @@
+"""Judging: all the rules of a set asked about one response.
+
+Most rules need one thing that most responses lack (a theme, a band), so an index by that thing leaves a few to
+be asked; which ones never changes what fires. The order of triggers is the order of the rules in their file.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+import cel
+import msgspec
+
+from feedback.records import Response
+from rules.conditions import Line, LineError, Unknown
+from rules.facts import LISTS, Facts
+from rules.model import Judgement, RuleFailure, Trigger
+from rules.ruleset import Rule, RuleSet
+from scoring.reading import Reading
+from scoring.taxonomy import fold
+
+_NOTHING = Judgement()
+
+
+def judge(rules: RuleSet, response: Response, reading: Reading) -> Judgement:
+    """What *rules* say about one response. Never raises: a rule that fails is a `RuleFailure`, the rest go on."""
+    facts = facts_of(rules, response, reading)
+    places = _candidates(rules, facts)
+    if not places:
+        return _NOTHING
+    context = _Context(facts)
+    triggers: list[Trigger] = []
+    failures: list[RuleFailure] = []
+    for place in places:
+        rule = rules.rules[place]
+        verdict = _ask(rule, facts, context.get)
+        if verdict.outcome is Outcome.FIRED:
+            triggers.append(_trigger(rule, facts, reading, verdict))
+        elif verdict.outcome is Outcome.FAILED and verdict.line is not None:
+            source = verdict.line.source
+            failures.append(RuleFailure(rule=rule.id, version=rule.version, line=source, error=verdict.detail))
+    if not triggers and not failures:
+        return _NOTHING
+    return Judgement(triggers=tuple(triggers), failures=tuple(failures))
+
+
+class Outcome(StrEnum):
+    FIRED = "fired"
+    NOT_TRUE = "not_true"
+    NOT_APPLICABLE = "not_applicable"
+    ELSEWHERE = "elsewhere"
+    """Limited to sites or segments that this response is not from."""
+    FAILED = "failed"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What one rule said, and the line that decided it."""
+
+    outcome: Outcome
+    line: Line | None = None
+    detail: str = ""
+    """What was missing, or the error."""
+    held: tuple[Line, ...] = ()
+    """The lines that were found true, for a rule that fired."""
+
+    def words(self, facts: Facts) -> str:
+        """For a person: what decided, with the values it saw."""
+        if self.outcome is Outcome.FIRED:
+            return "; ".join(line.seen(facts) for line in self.held)
+        seen = self.line.seen(facts) if self.line is not None else ""
+        return f"{self.detail}: {seen}" if self.detail and seen else self.detail or seen
+
+
+def explain(rules: RuleSet, response: Response, reading: Reading) -> list[tuple[Rule, Verdict]]:
+    """Every rule's verdict, in order, the index left aside."""
+    facts = facts_of(rules, response, reading)
+    context = _Context(facts)
+    return [(rule, _ask(rule, facts, context.get)) for rule in rules.rules]
+
+
+def facts_of(rules: RuleSet, response: Response, reading: Reading) -> Facts:
+    """The response under the names that conditions use."""
+    staff = ""
+    if rules.staff or "agent" in response.attributes:
+        staff = str(response.attributes.get("agent", "")) or _named(rules, response.text)
+    return Facts(response, reading, rules.patterns, staff)
+
+
+def _named(rules: RuleSet, text: str) -> str:
+    """The employee whom a text names, by the set's file of names."""
+    if not text:
+        return ""
+    folded = f" {''.join(c if c.isalnum() else ' ' for c in fold(text))} "
+    return next((name for low, name in rules.staff.items() if f" {low} " in folded), "")
+
+
+class _Context:
+    """The CEL context of one response, built when the first line needs it (30 us)."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._context: Any = None
+
+    def get(self) -> Any:
+        if self._context is None:
+            self._context = cel.Context(self._facts.tree())
+        return self._context
+
+
+def _candidates(rules: RuleSet, facts: Facts) -> list[int]:
+    places = list(rules.unindexed)
+    index = rules.index
+    for path in rules.indexed_paths:
+        value = facts.get(path)
+        if value is None:
+            continue
+        if path in LISTS:
+            for member in value:
+                places += index.get((path, member), ())
+        else:
+            places += index.get((path, value), ())
+    return sorted(set(places)) if len(places) > 1 else places
+
+
+def _ask(rule: Rule, facts: Facts, context: Callable[[], Any]) -> Verdict:
+    if rule.sites and facts.get("attributes.site") not in rule.sites:
+        return _OTHER_SITE
+    if rule.segments and facts.get("attributes.segment") not in rule.segments:
+        return _OTHER_SEGMENT
+    line: Line | None = None
+    held = rule.all
+    try:
+        for line in rule.all:
+            if not line.holds(facts, context):
+                return Verdict(Outcome.NOT_TRUE, line)
+        if rule.any:
+            line = next((other for other in rule.any if _holds(other, facts, context)), None)
+            if line is None:
+                return Verdict(Outcome.NOT_TRUE, rule.any[-1], "none of `any` holds, the last of them")
+            held = (*held, line)
+        for line in rule.none:
+            if _holds(line, facts, context):
+                return Verdict(Outcome.NOT_TRUE, line, "must not hold")
+    except Unknown as unknown:
+        return Verdict(Outcome.NOT_APPLICABLE, line, f"no {unknown.path}")
+    except LineError as error:
+        return Verdict(Outcome.FAILED, line, str(error))
+    return Verdict(Outcome.FIRED, held=held)
+
+
+_OTHER_SITE = Verdict(Outcome.ELSEWHERE, detail="limited to other sites")
+_OTHER_SEGMENT = Verdict(Outcome.ELSEWHERE, detail="limited to other segments")
+
+
+def _holds(line: Line, facts: Facts, context: Callable[[], Any]) -> bool:
+    """In `any` and `none` the unknown is simply not true."""
+    try:
+        return line.holds(facts, context)
+    except Unknown:
+        return False
+
+
+def _trigger(rule: Rule, facts: Facts, reading: Reading, verdict: Verdict) -> Trigger:
+    return Trigger(
+        rule=rule.id,
+        version=rule.version,
+        title=rule.title,
+        why=tuple(line.seen(facts) for line in verdict.held),
+        case=rule.case,
+        subject=_subject(rule.case.subject, facts, reading),
+    )
+
+
+def _subject(named: str, facts: Facts, reading: Reading) -> str:
+    if not named:
+        return ""
+    if named == "theme":
+        return reading.themes[0].path if reading.themes else ""
+    value = facts.get(named)
+    return "" if value is None else str(value)
