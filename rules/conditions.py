@@ -45,6 +45,11 @@ _COMPARE = re.compile(rf"\s*{_PATH}\s*(==|!=|<=|>=|<|>)\s*(?:({_NUMBER})|{_PLAIN
 _MEMBER = re.compile(rf"\s*(?:{_PLAIN_TEXT})\s+in\s+(themes|intents)\s*")
 _ONE_OF = re.compile(rf"\s*{_PATH}\s+in\s+\[\s*((?:{_PLAIN_TEXT})(?:\s*,\s*(?:{_PLAIN_TEXT}))*)\s*\]\s*")
 _FLAG = re.compile(r"\s*(!?)\s*((?:match|attributes)\.\w+)\s*")
+_SIZE = re.compile(r"\s*size\((text|staff)\)\s*(==|!=|<=|>=|<|>)\s*(\d+)\s*")
+_HAS = re.compile(r"\s*(!?)\s*has\(\s*((?:scores|bands|attributes|sentiment)\.\w+)\s*\)\s*")
+_CONTAINS = re.compile(rf"\s*(text|staff)\.contains\(\s*(?:{_PLAIN_TEXT})\s*\)\s*")
+_AND = re.compile(rf"(?:{_TEXT}|[^\"'&|?:])+(?:&&(?:{_TEXT}|[^\"'&|?:])+)+")
+_PART = re.compile(rf"(?:{_TEXT}|[^\"'&])+")
 _MACRO = re.compile(r"\.(?:exists|exists_one|all|filter|map)\(\s*([A-Za-z_]\w*)\s*,")
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -53,6 +58,10 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 Feature = tuple[str, str]
 """(what, value) that a response must have for a line to be true: the key of the index in `judge.py`."""
+
+
+Native = Callable[[Facts], "bool | None"]
+"""Works a line out; None when the values' types are such that CEL should say what is wrong with them."""
 
 
 class Unknown(Exception):
@@ -124,20 +133,12 @@ class Line:
 
     # -- the shapes that need no CEL ------------------------------------------------------------------------
 
-    def _compile_native(self) -> Callable[[Facts], bool | None] | None:
+    def _compile_native(self) -> Native | None:
         source = self.source
+        if "&&" in source and _AND.fullmatch(source):
+            return self._compile_all([Line(part) for part in _PART.findall(source)])
         if match := _COMPARE.fullmatch(source):
-            path, sign, number, double, single, flag = match.groups()
-            if path in LISTS or path in MAPS:
-                return None
-            if number is not None:
-                return _compare_number(path, sign, float(number))
-            if flag is not None:
-                return _compare_flag(path, sign, flag == "true") if sign in ("==", "!=") else None
-            text = double if double is not None else single
-            if sign == "==":
-                self.features = ((path, text),)
-            return _compare_text(path, sign, text) if sign in ("==", "!=") else None
+            return self._compile_compare(*match.groups())
         if match := _MEMBER.fullmatch(source):
             wanted = match[1] if match[1] is not None else match[2]
             self.features = ((match[3], wanted),)
@@ -151,10 +152,59 @@ class Line:
             return _one_of(path, members)
         if match := _FLAG.fullmatch(source):
             return _flag(match[2], bool(match[1]))
+        if match := _SIZE.fullmatch(source):
+            return _size(match[1], _OPERATORS[match[2]], int(match[3]))
+        if match := _HAS.fullmatch(source):
+            return _has(match[2], bool(match[1]))
+        if match := _CONTAINS.fullmatch(source):
+            return _contains(match[1], match[2] if match[2] is not None else match[3])
         return None
 
+    def _compile_compare(
+        self, path: str, sign: str, number: str | None, double: str | None, single: str | None, flag: str | None
+    ) -> Native | None:
+        if path in LISTS or path in MAPS:
+            return None
+        if number is not None:
+            return _compare_number(path, sign, float(number))
+        if sign not in ("==", "!="):
+            return None
+        if flag is not None:
+            return _compare_flag(path, sign, flag == "true")
+        text = double if double is not None else single or ""
+        if sign == "==":
+            self.features = ((path, text),)
+        return _compare_text(path, sign, text)
 
-def _compare_number(path: str, sign: str, number: float) -> Callable[[Facts], bool | None]:
+    def _compile_all(self, parts: list["Line"]) -> Native | None:
+        """`a && b`, when every part needs no CEL; as in CEL a false part wins over an unknown one."""
+        natives = [part._native for part in parts]
+        if any(native is None for native in natives):
+            return None
+        self.features = next((part.features for part in parts if part.features), ())
+
+        def holds(facts: Facts) -> bool | None:
+            unknown: Unknown | None = None
+            every: bool | None = True
+            for native in natives:
+                assert native is not None
+                try:
+                    answer = native(facts)
+                except Unknown as error:
+                    unknown = error
+                    continue
+                if answer is False:
+                    return False
+                if answer is None:
+                    every = None
+            if unknown is not None:
+                raise unknown
+            return every
+
+        return holds
+
+
+def _compare_number(path: str, sign: str, number: float) -> Native:
     compare, ordered = _OPERATORS[sign], sign not in ("==", "!=")
 
     def holds(facts: Facts) -> bool | None:
@@ -168,7 +218,7 @@ def _compare_number(path: str, sign: str, number: float) -> Callable[[Facts], bo
     return holds
 
 
-def _compare_text(path: str, sign: str, text: str) -> Callable[[Facts], bool | None]:
+def _compare_text(path: str, sign: str, text: str) -> Native:
     equal = sign == "=="
 
     def holds(facts: Facts) -> bool | None:
@@ -180,7 +230,7 @@ def _compare_text(path: str, sign: str, text: str) -> Callable[[Facts], bool | N
     return holds
 
 
-def _compare_flag(path: str, sign: str, flag: bool) -> Callable[[Facts], bool | None]:
+def _compare_flag(path: str, sign: str, flag: bool) -> Native:
     equal = sign == "=="
 
     def holds(facts: Facts) -> bool | None:
@@ -192,14 +242,14 @@ def _compare_flag(path: str, sign: str, flag: bool) -> Callable[[Facts], bool | 
     return holds
 
 
-def _member(path: str, wanted: str) -> Callable[[Facts], bool | None]:
+def _member(path: str, wanted: str) -> Native:
     def holds(facts: Facts) -> bool | None:
         return wanted in facts.get(path)
 
     return holds
 
 
-def _one_of(path: str, members: frozenset[str]) -> Callable[[Facts], bool | None]:
+def _one_of(path: str, members: frozenset[str]) -> Native:
     def holds(facts: Facts) -> bool | None:
         value = facts.get(path)
         if value is None:
@@ -209,12 +259,39 @@ def _one_of(path: str, members: frozenset[str]) -> Callable[[Facts], bool | None
     return holds
 
 
-def _flag(path: str, negated: bool) -> Callable[[Facts], bool | None]:
+def _flag(path: str, negated: bool) -> Native:
     def holds(facts: Facts) -> bool | None:
         value = facts.get(path)
         if value is None:
             raise Unknown(path)
         return value is not negated if isinstance(value, bool) else None
+
+    return holds
+
+
+def _size(path: str, compare: Callable[[Any, Any], bool], number: int) -> Native:
+    def holds(facts: Facts) -> bool | None:
+        value = facts.get(path)
+        if value is None:
+            raise Unknown(path)
+        return compare(len(value), number)
+
+    return holds
+
+
+def _has(path: str, negated: bool) -> Native:
+    def holds(facts: Facts) -> bool | None:
+        return (facts.get(path) is None) is negated
+
+    return holds
+
+
+def _contains(path: str, wanted: str) -> Native:
+    def holds(facts: Facts) -> bool | None:
+        value = facts.get(path)
+        if value is None:
+            raise Unknown(path)
+        return wanted in value
 
     return holds
 

@@ -3,14 +3,14 @@
 Absent things are left out, never null: a line that asks for one is "not applicable". Numbers are doubles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from feedback.records import Response
 from scoring.reading import Reading
-from scoring.taxonomy import with_ancestors
+from scoring.taxonomy import Matcher, fold, with_ancestors
 
 SENTIMENT = ("compound", "positive", "neutral", "negative", "label")
 PLAIN = ("channel", "touchpoint", "language", "text", "source", "programme", "customer", "staff")
@@ -31,9 +31,9 @@ class Vocabulary(msgspec.Struct, frozen=True):
 
 
 class Facts:
-    """One response, ready to be asked. `get` is the hot path: a dict look-up by dotted name."""
+    """One response, ready to be asked. Made for every response, so what few rules ask for is found on demand."""
 
-    def __init__(self, response: Response, reading: Reading, patterns: Mapping[str, Any], staff: str) -> None:
+    def __init__(self, response: Response, reading: Reading, patterns: Mapping[str, Any], staff: Matcher) -> None:
         known: dict[str, Any] = {}
         for metric, score in response.scores.items():
             known["scores." + metric] = float(score)
@@ -41,53 +41,50 @@ class Facts:
             known["bands." + metric] = band
         for name, value in response.attributes.items():
             known["attributes." + name] = float(value) if type(value) is int else value
+        known["themes"] = known["intents"] = ()
+        if reading.themes:
+            paths = [path for found in reading.themes for path in with_ancestors(found.path)]
+            known["themes"] = tuple(dict.fromkeys(paths))
+        if reading.intents:
+            known["intents"] = tuple(found.path for found in reading.intents)
         self._known = known
         self._patterns = patterns
-        self.themes: tuple[str, ...] = ()
-        if reading.themes:
-            self.themes = tuple(
-                dict.fromkeys(path for found in reading.themes for path in with_ancestors(found.path))
-            )
-        self.intents: tuple[str, ...] = tuple(found.path for found in reading.intents) if reading.intents else ()
-        known["themes"], known["intents"] = self.themes, self.intents
-        known["source"], known["programme"] = response.source, response.programme
-        for name, value in (
-            ("channel", response.channel),
-            ("touchpoint", response.touchpoint),
-            ("language", reading.language),
-            ("text", response.text),
-            ("customer", response.customer),
-            ("staff", staff),
-        ):
-            if value:
-                known[name] = value
-        mood = reading.sentiment
-        if mood is not None:
-            known["sentiment.compound"], known["sentiment.label"] = mood.compound, mood.label
-            known["sentiment.positive"], known["sentiment.neutral"] = mood.positive, mood.neutral
-            known["sentiment.negative"] = mood.negative
+        self._response, self._reading, self._staff = response, reading, staff
 
     def get(self, path: str) -> Any:
         """The value under a dotted name; None when it is absent."""
         value = self._known.get(path)
+        if value is None and (how := _ON_DEMAND.get(path)) is not None:
+            return how(self)
         if value is None and path.startswith("match."):
-            value = self._match(path)
+            return self._match(path)
         return value
+
+    def _praised(self) -> str | None:
+        """The employee whom the response is about: `attributes.agent`, else one whom the text names."""
+        agent = self._known.get("attributes.agent")
+        if agent:
+            return str(agent)
+        text = self._response.text
+        named = self._staff.find(text, fold(text)) if text else ()
+        return named[0].path if named else None
 
     def _match(self, path: str) -> bool | None:
         pattern = self._patterns.get(path[6:])
         if pattern is None:
             return None
-        found = pattern.search(self._known.get("text", "")) is not None
+        found = pattern.search(self._response.text) is not None
         self._known[path] = found
         return found
 
     def tree(self) -> dict[str, Any]:
         """Everything as the nested maps that CEL is given; patterns worked out."""
-        for name in self._patterns:
-            self.get("match." + name)
+        whole = dict(self._known)
+        for path in (*_ON_DEMAND, *("match." + name for name in self._patterns)):
+            if (value := self.get(path)) is not None:
+                whole[path] = value
         tree: dict[str, Any] = {}
-        for path, value in self._known.items():
+        for path, value in whole.items():
             head, _, rest = path.partition(".")
             plain = list(value) if isinstance(value, tuple) else value
             if rest:
@@ -97,3 +94,24 @@ class Facts:
         for name in MAPS:
             tree.setdefault(name, {})
         return tree
+
+
+def _mood(field: str) -> Callable[[Facts], Any]:
+    def read(facts: Facts) -> Any:
+        mood = facts._reading.sentiment
+        return None if mood is None else getattr(mood, field)
+
+    return read
+
+
+_ON_DEMAND: Mapping[str, Callable[[Facts], Any]] = {
+    "channel": lambda facts: facts._response.channel or None,
+    "touchpoint": lambda facts: facts._response.touchpoint or None,
+    "language": lambda facts: facts._reading.language or None,
+    "text": lambda facts: facts._response.text or None,
+    "source": lambda facts: facts._response.source,
+    "programme": lambda facts: facts._response.programme,
+    "customer": lambda facts: facts._response.customer or None,
+    "staff": lambda facts: facts._praised(),
+    **{f"sentiment.{name}": _mood(name) for name in SENTIMENT},
+}

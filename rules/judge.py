@@ -17,7 +17,7 @@ from rules.facts import LISTS, Facts
 from rules.model import Judgement, RuleFailure, Trigger
 from rules.ruleset import Rule, RuleSet
 from scoring.reading import Reading
-from scoring.taxonomy import fold
+from scoring.taxonomy import with_ancestors
 
 _NOTHING = Judgement()
 
@@ -80,18 +80,7 @@ def explain(rules: RuleSet, response: Response, reading: Reading) -> list[tuple[
 
 def facts_of(rules: RuleSet, response: Response, reading: Reading) -> Facts:
     """The response under the names that conditions use."""
-    staff = ""
-    if rules.staff or "agent" in response.attributes:
-        staff = str(response.attributes.get("agent", "")) or _named(rules, response.text)
-    return Facts(response, reading, rules.patterns, staff)
-
-
-def _named(rules: RuleSet, text: str) -> str:
-    """The employee whom a text names, by the set's file of names."""
-    if not text:
-        return ""
-    folded = f" {''.join(c if c.isalnum() else ' ' for c in fold(text))} "
-    return next((name for low, name in rules.staff.items() if f" {low} " in folded), "")
+    return Facts(response, reading, rules.patterns, rules.staff)
 
 
 class _Context:
@@ -167,14 +156,19 @@ def _trigger(rule: Rule, facts: Facts, reading: Reading, verdict: Verdict) -> Tr
         title=rule.title,
         why=tuple(line.seen(facts) for line in verdict.held),
         case=rule.case,
-        subject=_subject(rule.case.subject, facts, reading),
+        subject=_subject(rule, facts, reading),
     )
 
 
-def _subject(named: str, facts: Facts, reading: Reading) -> str:
+def _subject(rule: Rule, facts: Facts, reading: Reading) -> str:
+    """What narrows the case's identity; for `theme` the first found one that the rule asks for."""
+    named = rule.case.subject
     if not named:
         return ""
     if named == "theme":
-        return reading.themes[0].path if reading.themes else ""
+        asked = {value for line in (*rule.all, *rule.any) for what, value in line.features if what == "themes"}
+        found = [theme.path for theme in reading.themes]
+        meant = [path for path in found if asked.intersection(with_ancestors(path))]
+        return next(iter(meant or found), "")
     value = facts.get(named)
     return "" if value is None else str(value)

@@ -13,7 +13,7 @@ from typing import Any
 
 import cel
 import re2
-from ruamel.yaml.nodes import Node
+from ruamel.yaml.nodes import Node as YamlNode
 
 from feedback.instants import Instant, parse_instant, parse_span
 from feedback.metrics import Metric
@@ -28,7 +28,7 @@ from rules.samples import full_facts
 from rules.taxonomies import parse_taxonomy
 from rules.templates import Template, parse_template
 from rules.yaml import Sheet, plain
-from scoring.taxonomy import Taxonomy
+from scoring.taxonomy import Matcher, Node, Taxonomy
 
 MAX_RULES = 2000
 _PRIORITIES = {p.name.lower(): p for p in Priority}
@@ -173,7 +173,7 @@ class _Loader:
     def _sheet(self, path: str) -> Sheet:
         return Sheet(self._prefix + path, self._problems)
 
-    def _file(self, sheet: Sheet, node: Node | None, folder: str, name: str, suffix: str) -> bool:
+    def _file(self, sheet: Sheet, node: YamlNode | None, folder: str, name: str, suffix: str) -> bool:
         """Whether the file that *node* names is there; a problem when not."""
         if f"{folder}/{name}{suffix}" in self._texts:
             return True
@@ -231,7 +231,7 @@ class _Loader:
             staff=staff,
         )
 
-    def template_named(self, sheet: Sheet, node: Node | None) -> str:
+    def template_named(self, sheet: Sheet, node: YamlNode | None) -> str:
         """The name of the template that *node* asks for, once it is known to be there."""
         name = sheet.text(node)
         if node is None or not self._file(sheet, node, "templates", name, ".txt"):
@@ -239,15 +239,15 @@ class _Loader:
         self._template(name)
         return name
 
-    def _staff(self, sheet: Sheet, node: Node | None) -> dict[str, str]:
+    def _staff(self, sheet: Sheet, node: YamlNode | None) -> Matcher:
         if node is None or not self._file(sheet, node, "rosters", sheet.text(node), ".txt"):
-            return {}
+            return Matcher(())
         path = f"rosters/{sheet.text(node)}.txt"
         self.used.add(path)
-        names = [line.split("#")[0].strip() for line in self._texts[path].splitlines()]
-        return {" ".join(name.lower().split()): name for name in names if name}
+        lines = [line.split("#")[0].strip() for line in self._texts[path].splitlines()]
+        return Matcher(Node(path=name, title=name, phrases=(name,)) for name in lines if name)
 
-    def _patterns(self, sheet: Sheet, node: Node | None) -> dict[str, Any]:
+    def _patterns(self, sheet: Sheet, node: YamlNode | None) -> dict[str, Any]:
         patterns: dict[str, Any] = {}
         options = re2.Options()
         options.case_sensitive = False
@@ -268,7 +268,7 @@ class _Loader:
         return patterns
 
     def _vocabulary(
-        self, sheet: Sheet, top: Mapping[str, Node], taxonomies: list[Taxonomy], patterns: Mapping[str, Any]
+        self, sheet: Sheet, top: Mapping[str, YamlNode], taxonomies: list[Taxonomy], patterns: Mapping[str, Any]
     ) -> Vocabulary:
         kinds = {f"scores.{name}": "number" for name in self._metrics}
         kinds |= {f"bands.{name}": "text" for name in self._metrics}
@@ -332,7 +332,7 @@ def _roster(sheet: Sheet, text: str) -> Roster:
     return Roster(people, roles)
 
 
-def _ids(sheet: Sheet, node: Node | None, people: Mapping[str, Person]) -> tuple[str, ...]:
+def _ids(sheet: Sheet, node: YamlNode | None, people: Mapping[str, Person]) -> tuple[str, ...]:
     ids = []
     for member in sheet.list(node):
         id_ = sheet.text(member)
@@ -359,7 +359,7 @@ class _Rules:
         self._full: Facts = full_facts(words, patterns, metrics)
         self._context = cel.Context(self._full.tree())
 
-    def read(self, node: Node | None) -> list[Rule]:
+    def read(self, node: YamlNode | None) -> list[Rule]:
         rules: list[Rule] = []
         ids: set[str] = set()
         for member in self._sheet.list(node):
@@ -374,7 +374,7 @@ class _Rules:
             self._sheet.problem(node, f"{len(rules)} rules", f"at most {MAX_RULES}")
         return rules
 
-    def _rule(self, node: Node) -> Rule:
+    def _rule(self, node: YamlNode) -> Rule:
         sheet = self._sheet
         fields = sheet.map(node, _RULE_KEYS, ("id", "when", "case"))
         when = sheet.map(fields.get("when"), ("all", "any", "none"))
@@ -394,7 +394,7 @@ class _Rules:
             case=self._case(fields.get("case")),
         )
 
-    def _lines(self, node: Node | None) -> tuple[Line, ...]:
+    def _lines(self, node: YamlNode | None) -> tuple[Line, ...]:
         lines = []
         for member in self._sheet.list(node):
             source = self._sheet.text(member)
@@ -407,7 +407,7 @@ class _Rules:
                 self._sheet.problem(member, found, expected)
         return tuple(lines)
 
-    def _case(self, node: Node | None) -> CaseSpec:
+    def _case(self, node: YamlNode | None) -> CaseSpec:
         sheet, loader = self._sheet, self._loader
         fields = sheet.map(node, _CASE_KEYS, ("type", "owner"))
         clocks = [self._clock(name, entry) for name, entry in sheet.map(fields.get("clocks"), None).items()]
@@ -431,13 +431,13 @@ class _Rules:
             reopen_for_s=sheet.read(fields.get("reopen_for"), parse_span, 90 * 86_400, "a span like 90d"),
         )
 
-    def _role(self, node: Node | None) -> str:
+    def _role(self, node: YamlNode | None) -> str:
         role = self._sheet.text(node)
         if node is not None and role not in self._roster.roles:
             self._sheet.problem(node, f"the role {role}", one_of(self._roster.roles, role))
         return role
 
-    def _clock(self, name: str, node: Node) -> ClockSpec:
+    def _clock(self, name: str, node: YamlNode) -> ClockSpec:
         sheet = self._sheet
         fields = sheet.map(node, _CLOCK_KEYS)
         spans = [key for key in ("within", "every", "after") if key in fields]
@@ -468,7 +468,7 @@ class _Rules:
             extendable_s=sheet.read(fields.get("extendable"), parse_span, 0, "a span like 24h"),
         )
 
-    def _warnings(self, node: Node | None, length: int) -> tuple[int, ...]:
+    def _warnings(self, node: YamlNode | None, length: int) -> tuple[int, ...]:
         """Seconds before the deadline, the earliest warning first, of `50%` and `3h before`."""
         before: set[int] = set()
         for member in self._sheet.list(node):
@@ -487,7 +487,7 @@ class _Rules:
             before.add(seconds)
         return tuple(sorted(before, reverse=True))
 
-    def _ladder(self, node: Node | None) -> tuple[Rung, ...]:
+    def _ladder(self, node: YamlNode | None) -> tuple[Rung, ...]:
         rungs = []
         for member in self._sheet.list(node):
             fields = self._sheet.map(member, ("after", "to"), ("to",))

@@ -7,7 +7,7 @@ from rules.conditions import Feature, Line
 from rules.model import CaseSpec
 from rules.roster import Roster
 from rules.templates import Template
-from scoring.taxonomy import Taxonomy
+from scoring.taxonomy import Matcher, Taxonomy
 
 
 class Rule:
@@ -55,7 +55,7 @@ class RuleSet:
         templates: Mapping[str, Template],
         taxonomies: tuple[Taxonomy, ...],
         patterns: Mapping[str, Any],
-        staff: Mapping[str, str],
+        staff: Matcher,
     ) -> None:
         self.name, self.hash = name, hash
         """`hash` is of the content of every file it was made from."""
@@ -63,7 +63,7 @@ class RuleSet:
         self.patterns = patterns
         """Name to compiled RE2 pattern."""
         self.staff = staff
-        """Employee's name in lower case to the name as written; for praise that names somebody."""
+        """Finds employees whom a text names, for praise that names somebody."""
         self.index: dict[Feature, tuple[int, ...]] = {}
         """Feature to the rules (by place) that need it."""
         unindexed = []

@@ -8,6 +8,7 @@ from feedback.metrics import Metric
 from feedback.records import Response, Scalar
 from rules.facts import Facts, Vocabulary
 from scoring.reading import Found, Reading, Sentiment
+from scoring.taxonomy import Matcher
 
 _OF_KIND: Mapping[str, Scalar] = {"number": 1.0, "text": "sample", "flag": True}
 
@@ -41,4 +42,4 @@ def full_facts(words: Vocabulary, patterns: Mapping[str, Any], metrics: Mapping[
         intents=(Found("sample", "sample"),),
         bands={name: metric.band(metric.low) for name, metric in metrics.items()},
     )
-    return Facts(response, reading, patterns, "sample")
+    return Facts(response, reading, patterns, Matcher(()))
