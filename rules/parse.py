@@ -294,7 +294,7 @@ class _Loader:
 def _roster(sheet: Sheet, text: str) -> Roster:
     top = sheet.map(sheet.parse(text), ("roster", "people", "roles"), ("people", "roles"))
     people: dict[str, Person] = {}
-    stand_ins: list[tuple[Node, str]] = []
+    stand_ins: list[tuple[YamlNode, str]] = []
     for id_, node in sheet.map(top.get("people"), None).items():
         fields = sheet.map(node, ("name", "email", "away"), ("name",))
         away = []
