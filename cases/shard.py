@@ -152,8 +152,8 @@ class _Drawer:
         said = _hash_of(response)
         moment = self._moment(item, response.programme, response.arrived)
         known = [e for e in self.entries if any(k == key for k, _ in e.responses)]
-        for entry in known:
-            triggers = self._hear_again(entry, judged, triggers, key, said, moment)
+        for holder in known:
+            triggers = self._hear_again(holder, judged, triggers, key, said, moment)
         groups: dict[tuple[str, str], list[Trigger]] = {}
         for trigger in triggers:
             groups.setdefault((trigger.case.type, trigger.subject), []).append(trigger)
@@ -199,7 +199,7 @@ class _Drawer:
         )
         if any(e.id == id_ for e in self.entries):
             return  # this response has opened this case before, and its rules have been renamed since
-        earlier: list[str] = [e.id for e in reversed(self.entries) if e.customer == customer][:5]
+        earlier = [str(e.id) for e in reversed(self.entries) if e.customer == customer][:5]
         telling = open_case(id_, response, judged.reading, triggers, earlier=earlier, moment=moment)
         self._file(id_, identity, customer, [(key, said)], telling)
 
@@ -248,7 +248,7 @@ class _Drawer:
         at = action.received_at
         customer = str(record.get("customer", ""))
         rules = moment.rules
-        first = next(iter(record.get("rules") or []), {})
+        first: dict[str, Any] = next(iter(record.get("rules") or []), {})
         rule = next((r for r in rules.rules if r.id == first.get("id")), None)
         if rule is None:
             refusal = Refusal(

@@ -8,12 +8,15 @@ are stored names: renaming one forgets every open case in silence, so `tests/flo
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
+from bytewax.operators import KeyedStream
 from bytewax.outputs import Sink
 
 from cases.events import Event
+from cases.shard import Item
 from flows.hearing import UNKEYED, Heard, Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.keyed import shard_builder
@@ -35,8 +38,9 @@ def build(
     given = op.input("lane", flow, source)
     heard = op.flat_map_batch("hear", given, hearing.hear)
     split = op.branch("split", heard, _needs_no_case)
-    said = op.stateful_batch("shards", split.falses, shard_builder(due, known))
-    events = op.merge("said", split.trues, said)
+    keyed = cast("KeyedStream[Item]", split.falses)
+    said = op.stateful_batch("shards", keyed, shard_builder(due, known))
+    events = op.merge("said", cast("KeyedStream[Event]", split.trues), said)
     for number, sink in enumerate(sinks):
         op.output(f"sink_{number}", events, sink)
     return flow

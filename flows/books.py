@@ -13,7 +13,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from feedback.metrics import Metric
-from rules.parse import RuleFileErrors, files_of, load_text
+from rules.parse import files_of, load_text
+from rules.problems import RuleFileErrors
 from rules.ruleset import RuleSet
 from scoring.reader import Reader
 
@@ -53,7 +54,9 @@ class BookShelf:
         Programmes of the book *keep* that are no longer declared stay as they were: their cases' clocks run
         on. Raises RuleFileErrors with every problem of every file.
         """
-        pages = {p: {"set": name, "files": files_of(directory, name)} for p, name in sets.items()}
+        pages: dict[str, dict[str, object]] = {
+            p: {"set": name, "files": files_of(directory, name)} for p, name in sets.items()
+        }
         if keep is not None:
             pages = {**{p: page for p, page in self._pages(keep).items() if p not in pages}, **pages}
         text = json.dumps(pages, sort_keys=True, ensure_ascii=False)

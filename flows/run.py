@@ -82,11 +82,11 @@ def recovery(state_dir: Path) -> RecoveryConfig:
     if not path.exists():
         draft = state_dir / "recovery.draft"
         draft.mkdir(exist_ok=True)
-        init_db_dir(draft, 1)
+        init_db_dir(draft, 1)  # type: ignore[no-untyped-call]
         draft.rename(path)
     if not os.access(path, os.W_OK | os.X_OK):
         raise StateError(f"{path} is not writable by this user; its snapshots would be lost")
-    return RecoveryConfig(path)
+    return RecoveryConfig(path)  # type: ignore[no-untyped-call]
 
 
 class Stop:
@@ -121,7 +121,9 @@ class Stop:
 
 def run_flow(flow: Dataflow, state_dir: Path, *, epoch: timedelta, workers: int = 1) -> None:
     """Run *flow* to its end, with recovery. Raises what a step raised, with Bytewax's own notes on it."""
-    cli_main(flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir))
+    cli_main(  # type: ignore[no-untyped-call]
+        flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir)
+    )
 
 
 class Heartbeat:

@@ -1,0 +1,58 @@
+"""The names of everything Tocsin keeps in Redis: other people's software depends on them.
+
+All keys of one programme carry its name as the hash tag, so that one script may touch them all and a
+cluster keeps them on one node. `redis_script.py` writes these keys, `records.py` reads them.
+"""
+
+import re
+
+PROGRAMMES = "tocsin:programmes"
+"""Set of the programmes that this store has been opened for."""
+
+_PROGRAMME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+class Keys:
+    """The keys of one programme."""
+
+    __slots__ = ("actions", "cases", "dead", "due", "events", "inbox", "marker", "open", "stem")
+
+    def __init__(self, programme: str) -> None:
+        """Raises ValueError for a name that could be taken for another key (braces, colons, blanks)."""
+        if not _PROGRAMME.fullmatch(programme):
+            raise ValueError(
+                f"{programme[:80]!r} cannot name a programme: letters, digits, '.', '_' and '-', 64 at most"
+            )
+        self.stem = f"tocsin:{{{programme}}}:"
+        self.events = self.stem + "events"
+        """Stream, the log: `id type time event`, and of a case's events `case sequence` too."""
+        self.inbox = self.stem + "in"
+        """Stream of responses."""
+        self.actions = self.stem + "actions"
+        """Stream of actions."""
+        self.dead = self.stem + "dead"
+        """Stream of what could not be read, with the original bytes."""
+        self.cases = self.stem + "cases"
+        """Sorted set: every case ever, by `opened_at`. All scores are Unix seconds."""
+        self.open = self.stem + "open"
+        """Sorted set: cases that are not closed, by `opened_at`."""
+        self.due = self.stem + "due"
+        """Sorted set: open cases with a live clock, by the earliest `due_at`."""
+        self.marker = self.stem + "marker"
+        """A counter written only so that the append-only file can be asked how far it is on disk."""
+
+    def case(self, case: str) -> str:
+        """Hash: the case as it stands, flat; `record` (JSON); `response:<source>:<id>` (JSON) of each response."""
+        return f"{self.stem}case:{case}"
+
+    def log(self, case: str) -> str:
+        """Hash: event id to event JSON, all that was ever said about the case."""
+        return f"{self.stem}case:{case}:log"
+
+    def owner(self, owner: str) -> str:
+        """Sorted set: one person's open cases, by `due_at`, or by `opened_at` when no clock runs."""
+        return f"{self.stem}owner:{owner}"
+
+    def acted(self, action: str) -> str:
+        """String with a lifetime: the stream id under which an action of that id was taken in."""
+        return f"{self.stem}acted:{action}"

@@ -1,0 +1,121 @@
+"""Reading what the store keeps, and handing in actions and responses: the command line's side of Redis."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import redis
+
+from connectors.keyspace import PROGRAMMES, Keys
+from connectors.redis_link import client
+
+ACTED_FOR_S = 7 * 86_400
+"""How long an action id is remembered at the door; the case itself remembers its newest 64 for good."""
+
+_ACT = """
+local was = redis.call('GET', KEYS[2])
+if was then return was end
+local id = redis.call('XADD', KEYS[1], '*', 'record', ARGV[1], 'principal', ARGV[2])
+redis.call('SET', KEYS[2], id, 'EX', ARGV[3])
+return id
+"""
+
+Row = dict[str, Any]
+
+
+class Records:
+    """One store, read."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = client(url)
+        self._act = self._redis.register_script(_ACT)
+
+    def programmes(self) -> list[str]:
+        """Programmes that this store has been opened for."""
+        return sorted(name.decode() for name in self._redis.smembers(PROGRAMMES))
+
+    def find(self, case: str) -> str | None:
+        """The programme that has *case*; None when none has."""
+        for programme in self.programmes():
+            if self._redis.exists(Keys(programme).case(case)):
+                return programme
+        return None
+
+    def case(self, programme: str, case: str) -> Row | None:
+        """The record of one case with its `responses` and, in order, its `log`; None when there is none."""
+        fields = self._redis.hgetall(Keys(programme).case(case))
+        if not fields:
+            return None
+        record: Row = msgspec.json.decode(fields[b"record"])
+        responses = [msgspec.json.decode(v) for k, v in fields.items() if k.startswith(b"response:")]
+        responses.sort(key=lambda kept: kept["sequence"])
+        record["responses"] = [kept["response"] for kept in responses]
+        log = [msgspec.json.decode(event) for event in self._redis.hvals(Keys(programme).log(case))]
+        record["log"] = sorted(log, key=lambda event: int(event.get("sequence", 0)))
+        return record
+
+    def cases(
+        self,
+        programme: str,
+        *,
+        owner: str = "",
+        overdue_at: int | None = None,
+        closed: bool = False,
+        limit: int = 100,
+    ) -> Iterator[Row]:
+        """Records, the one due first in front: open ones, an owner's, overdue ones, or with *closed* all there are."""
+        keys = Keys(programme)
+        if overdue_at is not None:
+            ids = self._redis.zrange(keys.due, "-inf", overdue_at, byscore=True, offset=0, num=limit)
+        elif owner:
+            ids = self._redis.zrange(keys.owner(owner), 0, limit - 1)
+        elif closed:
+            ids = self._redis.zrevrange(keys.cases, 0, limit - 1)
+        else:
+            due = self._redis.zrange(keys.due, 0, limit - 1)
+            seen = set(due)
+            rest = [case for case in self._redis.zrange(keys.open, 0, limit - 1) if case not in seen]
+            ids = [*due, *rest][:limit]
+        pipeline = self._redis.pipeline(transaction=False)
+        for id_ in ids:
+            pipeline.hget(keys.case(id_.decode()), "record")
+        for raw in pipeline.execute():
+            if raw is not None:
+                yield msgspec.json.decode(raw)
+
+    def counts(self, programme: str, now: int) -> tuple[int, int]:
+        """(open, overdue) cases."""
+        keys = Keys(programme)
+        return int(self._redis.zcard(keys.open)), int(self._redis.zcount(keys.due, "-inf", now))
+
+    def clocks(self, programme: str) -> int:
+        """Open cases with a clock that runs."""
+        return int(self._redis.zcard(Keys(programme).due))
+
+    def dead(self, programme: str, limit: int = 100) -> list[Row]:
+        """The newest dead letters, newest first: what could not be read, and why."""
+        found = self._redis.xrevrange(Keys(programme).dead, count=limit)
+        return [{k.decode(): v.decode("utf-8", "replace") for k, v in fields.items()} for _, fields in found]
+
+    def act(self, programme: str, action_id: str, action: bytes, principal: str) -> str:
+        """Hand in an action; its stream id. The same action id again hands in nothing."""
+        keys = Keys(programme)
+        id_ = self._act(keys=[keys.actions, keys.acted(action_id)], args=[action, principal, ACTED_FOR_S])
+        return str(id_.decode())
+
+    def respond(self, programme: str, response: bytes) -> str:
+        """Hand in a response; its stream id."""
+        id_ = self._redis.xadd(Keys(programme).inbox, {"record": response})
+        return str(id_.decode())
+
+    def events(self, programme: str, after: str = "0-0", limit: int = 500) -> list[tuple[str, Row]]:
+        """Events after a stream id, as (stream id, CloudEvent)."""
+        found = self._redis.xrange(Keys(programme).events, min=f"({after}", count=limit)
+        return [(id_.decode(), msgspec.json.decode(fields[b"event"])) for id_, fields in found]
+
+    def close(self) -> None:
+        self._redis.close()
+
+
+RedisError = redis.RedisError
+"""What any of this raises when Redis cannot be reached or refuses."""

@@ -1,0 +1,154 @@
+"""Responses and actions from a Redis stream, resumed by our own last id.
+
+A thread does the waiting on the network, so that `poll` returns at once even while Redis hangs. An entry's id
+is its position, and the id's milliseconds are its received time. The record is the entry's field `record`
+(a JSON object), or else all its fields as one flat object; `principal` is taken from a field of that name when
+the stream is the actions', whose only writers are doors that know who is acting.
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+import redis
+import structlog
+
+from connectors.redis_link import client
+from feedback.records import Envelope
+
+log = structlog.get_logger()
+
+BLOCK_MS = 1000
+"""A blocking read must end before the socket's time-out, or redis-py hangs for a minute."""
+READ_AHEAD = 2048
+BACKOFF_S = (0.05, 0.2, 1.0, 2.0)
+
+
+class RedisStreamReader:
+    """Reads one stream. *trim* deletes what every snapshot is past, for a stream that nobody else reads."""
+
+    def __init__(
+        self, name: str, url: str, key: str, resume: str | None, *, programme: str, trim: bool = False
+    ) -> None:
+        self.name, self._key, self._programme, self._trim = name, key, programme, trim
+        self._last = resume or "0-0"
+        self._resumed = resume is not None
+        self._client = client(url, timeout_s=BLOCK_MS / 1000 + 4)
+        self._ready: deque[Envelope] = deque()
+        self._room = threading.Condition()
+        self._stop = threading.Event()
+        self._release: str | None = None
+        self.trouble = "not connected yet"
+        self.lag = 0
+        self._thread = threading.Thread(target=self._run, name=f"read-{name}", daemon=True)
+        self._thread.start()
+
+    finished = False
+
+    def poll(self, limit: int) -> Sequence[Envelope]:
+        ready = self._ready
+        if not ready:
+            return ()
+        taken = [ready.popleft() for _ in range(min(limit, len(ready)))]
+        with self._room:
+            self._room.notify()
+        return taken
+
+    def release(self, position: str) -> None:
+        self._release = position
+
+    def close(self) -> None:
+        self._stop.set()
+        with self._room:
+            self._room.notify()
+        self._thread.join(timeout=BLOCK_MS / 1000 + 5)
+        self._client.close()
+
+    # -- the thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                if self.trouble:
+                    self._check_gap()
+                    self.trouble = ""
+                self._read_some()
+                self._trim_behind()
+                failures = 0
+            except (redis.RedisError, OSError) as error:
+                if not self.trouble:
+                    log.error("stream.away", stream=self.name, error=str(error)[:200])
+                self.trouble = f"Redis is away: {str(error)[:200]}"
+                self._stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
+                failures += 1
+
+    def _read_some(self) -> None:
+        with self._room:
+            while len(self._ready) >= READ_AHEAD and not self._stop.is_set():
+                self._room.wait(1.0)
+        reply = self._client.xread({self._key: self._last}, count=512, block=BLOCK_MS)
+        if not reply:
+            self.lag = 0
+            return
+        streams = reply.items() if isinstance(reply, dict) else reply
+        for _, entries in streams:
+            for id_, fields in entries:
+                self._last = id_.decode()
+                self._ready.append(self._envelope(self._last, fields))
+            self.lag = len(self._ready)
+
+    def _envelope(self, id_: str, fields: dict[bytes, bytes] | None) -> Envelope:
+        fields = fields or {}
+        raw = fields.get(b"record")
+        if raw is None:
+            flat = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in fields.items()}
+            raw = msgspec.json.encode(_numbers(flat))
+        return Envelope(
+            raw=raw,
+            source=self.name,
+            position=id_,
+            received_at=int(id_.partition("-")[0]) / 1000,
+            programme=self._programme,
+            principal=fields.get(b"principal", b"").decode("utf-8", "replace")[:256],
+        )
+
+    def _check_gap(self) -> None:
+        """Say so when what we should read next has been trimmed away: nothing is skipped in silence."""
+        if not self._resumed:
+            return
+        first = self._client.xrange(self._key, count=1)
+        deleted = _max_deleted(self._client, self._key)
+        if first and _id(deleted) > _id(self._last):
+            log.error("stream.gap", stream=self.name, resume=self._last, first=first[0][0].decode())
+
+    def _trim_behind(self) -> None:
+        position, self._release = self._release, None
+        if position is not None and self._trim:
+            self._client.xtrim(self._key, minid=position, approximate=True)
+
+
+def _max_deleted(connection: "redis.Redis", key: str) -> str:
+    try:
+        return str(connection.xinfo_stream(key).get("max-deleted-entry-id", b"0-0").decode())
+    except redis.ResponseError:
+        return "0-0"  # no such stream yet
+
+
+def _id(text: str) -> tuple[int, int]:
+    ms, _, seq = text.partition("-")
+    return int(ms), int(seq or 0)
+
+
+def _numbers(flat: dict[str, str]) -> dict[str, object]:
+    """Fields named `scores`, `attributes` and `data` hold JSON; the rest is text."""
+    plain: dict[str, object] = dict(flat)
+    for name in ("scores", "attributes", "data"):
+        if name in flat:
+            try:
+                plain[name] = json.loads(flat[name])
+            except ValueError:
+                continue  # the decoder says what is wrong with it
+    return plain
