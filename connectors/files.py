@@ -110,6 +110,10 @@ class FileReader:
         return self._done and not self._ready and self._offset >= self._journal.end
 
     @property
+    def caught_up(self) -> bool:
+        return not self._ready and not self._data
+
+    @property
     def lag(self) -> int:
         return len(self._ready)
 
@@ -236,6 +240,10 @@ class StdinReader:
     @property
     def finished(self) -> bool:
         return self._ended and not self._chunks and not self._whole() and self._offset >= self._journal.end
+
+    @property
+    def caught_up(self) -> bool:
+        return not self._chunks and not self._whole()
 
     @property
     def lag(self) -> int:

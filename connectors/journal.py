@@ -192,6 +192,10 @@ class JournalReader:
     trouble = ""
     lag = 0
 
+    @property
+    def caught_up(self) -> bool:
+        return self._offset >= self._journal.end
+
     def poll(self, limit: int) -> Sequence[Envelope]:
         if self._offset >= self._journal.end:
             return ()

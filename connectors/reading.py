@@ -21,6 +21,10 @@ class Reader(Protocol):
         """No record will ever come again (the end of a file that is not followed)."""
 
     @property
+    def caught_up(self) -> bool:
+        """Nothing was waiting in the source at the last look; False until there was one."""
+
+    @property
     def trouble(self) -> str:
         """Why the source cannot be read just now, for `/ready`; empty when it can."""
 

@@ -63,7 +63,7 @@ class Records:
         closed: bool = False,
         limit: int = 100,
     ) -> Iterator[Row]:
-        """Records, the one due first in front: open ones, an owner's, overdue ones, or with *closed* all there are."""
+        """Records, the one due first in front: open ones, an owner's, overdue ones, or all there ever were."""
         keys = Keys(programme)
         if overdue_at is not None:
             ids = self._redis.zrange(keys.due, "-inf", overdue_at, byscore=True, offset=0, num=limit)

@@ -10,6 +10,7 @@ import json
 import threading
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import redis
@@ -40,12 +41,17 @@ class RedisStreamReader:
         self._room = threading.Condition()
         self._stop = threading.Event()
         self._release: str | None = None
+        self._at_end = False
         self.trouble = "not connected yet"
         self.lag = 0
         self._thread = threading.Thread(target=self._run, name=f"read-{name}", daemon=True)
         self._thread.start()
 
     finished = False
+
+    @property
+    def caught_up(self) -> bool:
+        return self._at_end and not self._ready
 
     def poll(self, limit: int) -> Sequence[Envelope]:
         ready = self._ready
@@ -81,6 +87,7 @@ class RedisStreamReader:
             except (redis.RedisError, OSError) as error:
                 if not self.trouble:
                     log.error("stream.away", stream=self.name, error=str(error)[:200])
+                self._at_end = False
                 self.trouble = f"Redis is away: {str(error)[:200]}"
                 self._stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
                 failures += 1
@@ -89,15 +96,17 @@ class RedisStreamReader:
         with self._room:
             while len(self._ready) >= READ_AHEAD and not self._stop.is_set():
                 self._room.wait(1.0)
-        reply = self._client.xread({self._key: self._last}, count=512, block=BLOCK_MS)
+        block = BLOCK_MS if self._at_end else 1
+        reply = self._client.xread({self._key: self._last}, count=512, block=block)
         if not reply:
-            self.lag = 0
+            self._at_end, self.lag = True, 0
             return
         streams = reply.items() if isinstance(reply, dict) else reply
         for _, entries in streams:
             for id_, fields in entries:
                 self._last = id_.decode()
                 self._ready.append(self._envelope(self._last, fields))
+            self._at_end = len(entries) < 512
             self.lag = len(self._ready)
 
     def _envelope(self, id_: str, fields: dict[bytes, bytes] | None) -> Envelope:
@@ -130,7 +139,7 @@ class RedisStreamReader:
             self._client.xtrim(self._key, minid=position, approximate=True)
 
 
-def _max_deleted(connection: "redis.Redis", key: str) -> str:
+def _max_deleted(connection: Any, key: str) -> str:
     try:
         return str(connection.xinfo_stream(key).get("max-deleted-entry-id", b"0-0").decode())
     except redis.ResponseError:

@@ -82,7 +82,7 @@ class BookShelf:
             except RuleFileErrors as errors:
                 raise BookError(
                     f"the rules stored as {hash_} are not readable by this release:\n{errors}\n"
-                    "Run the release that stored them until its cases are closed, or mend the rules and start with it."
+                    "Run the release that stored them until its cases are closed."
                 ) from errors
         return self._opened[hash_]
 

@@ -10,7 +10,7 @@ was cut and resumed later says the same as one that was not. A backlog of respon
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
@@ -27,11 +27,13 @@ BUFFER = 512
 
 BATCH_COST = 10_000
 """Microseconds of work, by estimate, in one batch: a batch of long texts must not hold the clocks."""
+TICK_GRACE_S = 0.02
+"""Ticks run this far behind, so that an action on its way through a socket is not overtaken by a deadline."""
 RECORD_US, BYTE_US = 40, 0.25
 """The estimate: measured with the shipped rules, 40 us for a short response and 0.25 us for each further byte."""
 
 State = dict[str, Any]
-"""`{"version": 1, "book": hash of the rules in force, "positions": {reader: position of the last record given out}}`"""
+"""`version` (1), `book` (hash of the rules in force), `positions` (reader to the last record given out)."""
 
 Given = tuple[Envelope | Tick, Instant]
 """What the lane gives out, and the engine time at which it did."""
@@ -54,7 +56,18 @@ class Input:
 
     @property
     def exhausted(self) -> bool:
-        return self.reader.finished and not self.waiting
+        """Nothing waits, and either nothing will come or (a stream has no end) nothing has come yet."""
+        return not self.waiting and (self.reader.finished or (self.binding and self.reader.caught_up))
+
+
+class Meter(Protocol):
+    """What the lane tells of itself; `flows/metrics.py` keeps the numbers."""
+
+    def polled(self, now: float) -> None:
+        """The source was asked for more: the worker is alive."""
+
+    def snapshotted(self) -> None:
+        """An epoch closes: its snapshots are being written."""
 
 
 class Lane(StatefulSourcePartition[Given, State]):
@@ -69,11 +82,16 @@ class Lane(StatefulSourcePartition[Given, State]):
         clock: EngineClock,
         stopping: Callable[[], bool],
         ends: bool,
+        meter: Meter,
     ) -> None:
+        """*ends*: stop when the inputs are exhausted, instead of waiting for more."""
         self.inputs = list(inputs)
         self.book = book
         """Hash of the rules in force; the judging step tells it of a change."""
         self._due, self._clock, self._stopping, self._ends = due, clock, stopping, ends
+        self._meter = meter
+        self.elsewhere: dict[str, str] = {}
+        """Positions of readers that are not open this time; kept in every snapshot for when they are again."""
         self._held_since: float | None = None
         self._snapshots: list[dict[str, str]] = []
 
@@ -83,26 +101,32 @@ class Lane(StatefulSourcePartition[Given, State]):
         for source in self.inputs:
             source.fill()
         now = self._clock.now()
+        self._meter.polled(now)
         seen_at = Instant(int(now))
         given: list[Given] = []
         if not self._clock.is_held:
             horizon = self._horizon(now)
             given = [(Tick(shard=s, at=horizon), seen_at) for s in self._due.take_due(horizon, TICKS_A_POLL)]
         self._take_records(given, seen_at)
-        if not given and self._ends and all(source.exhausted for source in self.inputs):
+        ended = not given and self._ends
+        if ended and all(source.exhausted for source in self.inputs):
             raise StopIteration
         return given
 
     def _horizon(self, now: float) -> Instant:
-        """How far ticks may go: now, or the oldest record that waits unread."""
+        """How far ticks may go: almost now, or the oldest record that waits unread."""
+        now -= TICK_GRACE_S
         oldest = min((s.waiting[0].received_at for s in self.inputs if s.waiting), default=now)
-        if oldest >= now:
+        # A stream of actions that was not read yet may hold one that disproves what a tick would say.
+        unread = any(s.binding and not s.waiting and not s.reader.caught_up for s in self.inputs)
+        if oldest >= now and not unread:
             self._held_since = None
             return Instant(int(now))
         self._held_since = self._held_since or now
-        if now - self._held_since >= HOLD_AT_MOST_S:
-            oldest = min((s.waiting[0].received_at for s in self.inputs if s.waiting and s.binding), default=now)
-        return Instant(int(min(oldest, now)))
+        if now - self._held_since < HOLD_AT_MOST_S:
+            return Instant(0) if unread else Instant(int(oldest))
+        binding = min((s.waiting[0].received_at for s in self.inputs if s.waiting and s.binding), default=now)
+        return Instant(int(min(binding, now)))
 
     def _take_records(self, given: list[Given], seen_at: Instant) -> None:
         """Waiting records by received time, as many as a batch has room for; at least one if any waits."""
@@ -130,13 +154,14 @@ class Lane(StatefulSourcePartition[Given, State]):
     def snapshot(self) -> State:
         positions = {s.reader.name: s.position for s in self.inputs if s.position is not None}
         # An epoch starts when the one before it is durable, so the snapshot before last is safe to stand on.
+        self._meter.snapshotted()
         self._snapshots.append(positions)
         if len(self._snapshots) > 2:
             durable = self._snapshots.pop(0)
             for source in self.inputs:
                 if (position := durable.get(source.reader.name)) is not None:
                     source.reader.release(position)
-        return {"version": 1, "book": self.book, "positions": positions}
+        return {"version": 1, "book": self.book, "positions": {**self.elsewhere, **positions}}
 
     def close(self) -> None:
         for source in self.inputs:

@@ -74,6 +74,21 @@ class EngineMetrics:
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
+        self._snapshot_from: float | None = None
+        self.polled_at = time.monotonic()
+        """When the source was last polled; a worker that is stuck stops polling, and `/ready` says so."""
+
+    def polled(self, now: float) -> None:
+        self.polled_at = time.monotonic()
+        if self._snapshot_from is not None:
+            # The next epoch's first poll comes when the snapshots of the one before are written.
+            self.snapshot_seconds.observe(self.polled_at - self._snapshot_from)
+            self.snapshot_at.set(self._now())
+            self._snapshot_from = None
+
+    def snapshotted(self) -> None:
+        self._snapshot_from = time.monotonic()
+
     def responses(self, outcome: str) -> None:
         self._responses[outcome].inc()
 

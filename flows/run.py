@@ -11,8 +11,7 @@ import json
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -71,8 +70,8 @@ def guard(state_dir: Path, shard_count: int) -> None:
     ]
     if wrong:
         raise StateError(
-            f"the store in {state_dir} has another shape: {'; '.join(wrong)}. Starting would forget its open cases. "
-            "Run with the settings and release that made it."
+            f"the store in {state_dir} has another shape: {'; '.join(wrong)}. "
+            "Starting would forget its open cases. Run with the settings and release that made it."
         )
 
 
@@ -124,18 +123,3 @@ def run_flow(flow: Dataflow, state_dir: Path, *, epoch: timedelta, workers: int 
     cli_main(  # type: ignore[no-untyped-call]
         flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir)
     )
-
-
-class Heartbeat:
-    """When the source was last polled: a worker that is stuck stops beating, and `/ready` says so."""
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self.at = now()
-
-    def beat(self) -> None:
-        self.at = self._now()
-
-    def silent_s(self) -> float:
-        """Seconds since the last beat."""
-        return self._now() - self.at

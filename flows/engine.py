@@ -1,0 +1,303 @@
+"""The engine put together: settings in, a running process out. The only place that picks real parts.
+
+`run_engine` owns the state directory, finds or starts Redis, takes up the rules (a change of them is an item of
+the stream), opens the lane's readers and runs the flow until its input ends or a stop is asked for.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+
+import msgspec
+import structlog
+from bytewax.outputs import Sink
+from prometheus_client import CollectorRegistry
+
+from cases.events import Event
+from connectors.embedded import Embedded
+from connectors.journal import Journal, JournalReader
+from connectors.keyspace import Keys
+from connectors.reading import Reader
+from connectors.records import Records, RedisError
+from connectors.redis_sink import RedisSink
+from connectors.redis_store import RedisStore
+from connectors.redis_stream import RedisStreamReader
+from feedback.decode import Decoder
+from flows.alerts import build
+from flows.books import Book, BookShelf
+from flows.engine_time import EngineClock
+from flows.health import HealthServer
+from flows.hearing import Hearing
+from flows.indexes import DueIndex, KnownResponses
+from flows.lane import Input, Lane, LaneSource, State
+from flows.metrics import EngineMetrics
+from flows.run import StateError, Stop, guard, owned, run_flow
+from flows.settings import Settings
+
+log = structlog.get_logger()
+
+VERSION = "0.1.0"
+STUCK_S = 10.0
+"""A source not polled for this long means that its worker is stuck (a sink that waits, a step that loops)."""
+GAUGES_EVERY_S = 1.0
+
+OpenReader = Callable[[str | None], Reader]
+"""Builds a reader from the position of the last record taken."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a run ended."""
+
+    open_cases: int
+    clocks: int
+    """Open cases with a clock that goes on running in the next run."""
+    stopped: bool
+    """Whether a stop was asked for before the input ended."""
+
+
+def run_engine(
+    settings: Settings,
+    inputs: Mapping[str, OpenReader],
+    *,
+    ends: bool,
+    stop: Stop,
+    sinks: Sequence[Sink[tuple[str, Event]]] = (),
+    started: Callable[["Running"], None] = lambda _: None,
+    watched: Callable[[list[Event]], None] = lambda _: None,
+    workers: int = 1,
+) -> Ended:
+    """Run until *stop*, or with *ends* until *inputs* are exhausted. Without *inputs* the streams are read.
+
+    *started* is told of the addresses once everything is open, *watched* of events once they are readable.
+    Raises StateError, SettingsError, RuleFileErrors, EmbeddedError: whose turn it is stands in their text.
+    """
+    with owned(settings.state), redis_at(settings) as url, ExitStack() as opened:
+        guard(settings.state, settings.engine.shards)
+        engine = _Engine(settings, url, dict(inputs), ends=ends, stop=stop, watched=watched)
+        try:
+            health = HealthServer(engine.registry, engine.reasons, port=settings.metrics_port)
+        except OSError as error:
+            raise StateError(
+                f"port {settings.metrics_port} for metrics is taken ({error.strerror}); "
+                "set TOCSIN_METRICS_PORT to another (0 takes a free one)"
+            ) from None
+        opened.callback(health.close)
+        opened.enter_context(engine.gauges())
+        with stop.on_signals():
+            started(Running(redis=url, health_port=health.port))
+            flow = build(
+                engine.source(), engine.hearing, [engine.sink(), *sinks], due=engine.due, known=engine.known
+            )
+            run_flow(flow, settings.state, epoch=timedelta(milliseconds=settings.engine.epoch_ms), workers=workers)
+        return engine.ended()
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Where a running engine is."""
+
+    redis: str
+    health_port: int
+
+
+@contextmanager
+def redis_at(settings: Settings) -> Iterator[str]:
+    """The URL of the Redis to use: the configured one, or the embedded one, started if it does not run."""
+    if settings.redis:
+        yield settings.redis
+        return
+    server = Embedded(settings.state)
+    try:
+        yield server.url
+    finally:
+        server.close()
+
+
+class _Engine:
+    def __init__(
+        self,
+        settings: Settings,
+        url: str,
+        inputs: dict[str, OpenReader],
+        *,
+        ends: bool,
+        stop: Stop,
+        watched: Callable[[list[Event]], None],
+    ) -> None:
+        self._settings, self._url, self._inputs, self._ends, self._stop = settings, url, inputs, ends, stop
+        self._watched = watched
+        self.registry = CollectorRegistry()
+        self.metrics = EngineMetrics(self.registry, VERSION)
+        self.due, self.known = DueIndex(), KnownResponses()
+        self._clock = EngineClock()
+        self._shelf = BookShelf(settings.state / "books", settings.metrics)
+        self._rules = {name: programme.rules for name, programme in settings.programmes.items()}
+        self._programmes = sorted(settings.programmes)
+        self._lane: Lane | None = None
+        self._store: RedisStore | None = None
+        self._records = Records(url)
+        # Checked before anything is started, with every problem of every file.
+        self._wanted = self._shelf.put(settings.rules, self._rules)
+        self.hearing = Hearing(
+            Decoder(settings.metrics, frozenset(settings.programmes)),
+            self._shelf.open,
+            shards=settings.engine.shards,
+            known=self.known,
+            clock=self._clock,
+            meter=self.metrics,
+            changed=self._changed,
+        )
+
+    # -- parts of the flow ----------------------------------------------------------------------------------
+
+    def source(self) -> LaneSource:
+        return LaneSource(self._open_lane)
+
+    def sink(self) -> RedisSink:
+        return RedisSink(self._open_store)
+
+    def _open_store(self) -> RedisStore:
+        self._store = RedisStore(
+            self._url, self._programmes, written=self._written, stopping=self._stop, timeout_s=5.0
+        )
+        return self._store
+
+    def _written(self, events: list[Event]) -> None:
+        self.metrics.written(events)
+        self._watched(events)
+
+    def _changed(self, book: str) -> None:
+        if self._lane is not None:
+            self._lane.book = book
+
+    def _open_lane(self, state: State | None) -> Lane:
+        positions: dict[str, str] = state["positions"] if state else {}
+        controls = Journal(self._settings.state / "journals" / "control")
+        book = self._take_up_rules(state["book"] if state else None, controls)
+        self.hearing.begin(book.hash)
+        inputs = [
+            Input(
+                JournalReader("control", controls, positions.get("control")),
+                positions.get("control"),
+                binding=True,
+            )
+        ]
+        for programme in self._programmes:
+            name = f"{programme}:actions"
+            self._add_stream(inputs, name, Keys(programme).actions, programme, positions, binding=True)
+            if not self._inputs:
+                name = f"{programme}:in"
+                self._add_stream(inputs, name, Keys(programme).inbox, programme, positions, binding=False)
+        for name, open_reader in self._inputs.items():
+            inputs.append(Input(open_reader(positions.get(name)), positions.get(name), binding=False))
+        self._lane = Lane(
+            inputs,
+            book=book.hash,
+            due=self.due,
+            clock=self._clock,
+            stopping=self._stop,
+            ends=self._ends,
+            meter=self.metrics,
+        )
+        # A reader that is not opened this time keeps its place for the next.
+        self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}
+        return self._lane
+
+    def _add_stream(
+        self, inputs: list[Input], name: str, key: str, programme: str, positions: dict[str, str], *, binding: bool
+    ) -> None:
+        reader = RedisStreamReader(name, self._url, key, positions.get(name), programme=programme)
+        inputs.append(Input(reader, positions.get(name), binding=binding))
+
+    def _take_up_rules(self, before: str | None, controls: Journal) -> Book:
+        """The book to begin with; when the files say otherwise by now, the change goes into the stream."""
+        if before is None:
+            return self._wanted
+        old = self._shelf.open(before)
+        wanted = self._shelf.put(self._settings.rules, self._rules, keep=before)
+        last = controls.last
+        announced = msgspec.json.decode(last.raw)["data"]["book"] if last is not None else None
+        if wanted.hash != before and wanted.hash != announced:
+            control = {
+                "kind": "control",
+                "id": uuid.uuid4().hex,
+                "do": "rules",
+                "by": "start",
+                "data": {"book": wanted.hash},
+            }
+            controls.append([(msgspec.json.encode(control), "control", self._programmes[0], "", "engine")])
+        return old
+
+    # -- watching -------------------------------------------------------------------------------------------
+
+    def reasons(self) -> dict[str, str]:
+        """What keeps the engine from keeping its promises now."""
+        why: dict[str, str] = {}
+        lane, store = self._lane, self._store
+        if lane is None or store is None:
+            return {"engine": "starting"}
+        if store.trouble:
+            why["store"] = store.trouble
+        for source in lane.inputs:
+            if source.reader.trouble:
+                why[f"source {source.reader.name}"] = source.reader.trouble
+        if self._clock.is_held:
+            why["clock"] = (
+                f"the wall clock jumped {self._clock.skew_s:.0f} s ahead and deadlines are held; set it right, or "
+                'accept it with a control record {"kind":"control","do":"accept_time"} on an actions stream'
+            )
+        silent = time.monotonic() - self.metrics.polled_at
+        if silent > STUCK_S:
+            why["worker"] = f"the source was not polled for {silent:.0f} s"
+        if self._stop():
+            why["engine"] = "stopping"
+        return why
+
+    @contextmanager
+    def gauges(self) -> Iterator[None]:
+        """Gauges that are looked up, not counted, kept fresh by a thread while this is entered."""
+        done = Flag()
+
+        def refresh() -> None:
+            while not done.wait(GAUGES_EVERY_S):
+                self._refresh()
+
+        thread = Thread(target=refresh, name="gauges", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join(timeout=10)
+
+    def _refresh(self) -> None:
+        now = time.time()
+        if self._lane is not None:
+            for source in self._lane.inputs:
+                waiting = len(source.waiting) + source.reader.lag
+                self.metrics.lag.labels(source.reader.name).set(waiting)
+                oldest = source.waiting[0].received_at if source.waiting else now
+                self.metrics.lag_seconds.labels(source.reader.name).set(max(0.0, now - oldest))
+        self.metrics.skew.set(self._clock.skew_s)
+        try:
+            for programme in self._programmes:
+                still_open, overdue = self._records.counts(programme, int(now))
+                self.metrics.open_cases.labels(programme).set(still_open)
+                self.metrics.overdue_cases.labels(programme).set(overdue)
+        except RedisError:
+            return  # `/ready` tells of it
+
+    def ended(self) -> Ended:
+        counted = [self._records.counts(p, int(time.time()))[0] for p in self._programmes]
+        clocks = [self._records.clocks(p) for p in self._programmes]
+        self._records.close()
+        return Ended(open_cases=sum(counted), clocks=sum(clocks), stopped=self._stop())
+
+
+def journal_of(state: Path, name: str) -> Path:
+    """Where the journal of an input of that name lies."""
+    return state / "journals" / name
