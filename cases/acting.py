@@ -53,9 +53,7 @@ def act(telling: Telling, action: Action) -> None:
 def _acknowledge(telling: Telling, action: Action) -> None:
     case = telling.case
     if action.by != case.owner:
-        raise Refusal(
-            "not_the_owner", f"the owner is {case.owner or 'nobody yet'}; assign it to {action.by} first"
-        )
+        raise Refusal("not_the_owner", f"the owner is {case.owner or 'nobody yet'}; assign it to {action.by} first")
     _acknowledged(telling, action)
 
 

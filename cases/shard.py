@@ -251,9 +251,7 @@ class _Drawer:
         first: dict[str, Any] = next(iter(record.get("rules") or []), {})
         rule = next((r for r in rules.rules if r.id == first.get("id")), None)
         if rule is None:
-            refusal = Refusal(
-                "unknown_rule", "the rule that opened it is no longer in force; open it by a response"
-            )
+            refusal = Refusal("unknown_rule", "the rule that opened it is no longer in force; open it by a response")
             self.events.append(refused(action, refusal, moment.seen_at))
             return
         spec = rule.case
@@ -308,9 +306,7 @@ class _Drawer:
         return Moment(rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived)
 
     def _guarded(self, do: Callable[[], None], kind: str, which: str, programme: str, item: Item) -> None:
-        kept = [
-            (e, (e.id, e.identity, e.customer, e.wake_at, e.open, e.responses, e.packed)) for e in self.entries
-        ]
+        kept = [(e, (e.id, e.identity, e.customer, e.wake_at, e.open, e.responses, e.packed)) for e in self.entries]
         said = len(self.events)
         try:
             do()

@@ -127,7 +127,5 @@ def _arm_next(telling: Telling, index: int, at: Instant) -> None:
     """The next period of a recurring clock; of the breached ones only the newest keeps its ladder."""
     case = telling.case
     clock = case.clocks[index]
-    case.clocks[:] = [
-        c for c in case.clocks if c is clock or c.name != clock.name or c.state is not State.BREACHED
-    ]
+    case.clocks[:] = [c for c in case.clocks if c is clock or c.name != clock.name or c.state is not State.BREACHED]
     telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at)

@@ -1,5 +1,6 @@
 """Reading what the store keeps, and handing in actions and responses: the command line's side of Redis."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,27 @@ class Records:
         """Events after a stream id, as (stream id, CloudEvent)."""
         found = self._redis.xrange(Keys(programme).events, min=f"({after}", count=limit)
         return [(id_.decode(), msgspec.json.decode(fields[b"event"])) for id_, fields in found]
+
+    def last_event(self, programme: str) -> str:
+        """Stream id of the newest event, to look for later ones from; `0-0` when there is none."""
+        found = self._redis.xrevrange(Keys(programme).events, count=1)
+        return found[0][0].decode() if found else "0-0"
+
+    def answers(self, programme: str, action_id: str, after: str, *, wait_s: float) -> list[Row]:
+        """The events that an action led to, once the engine has answered; empty when it did not within *wait_s*."""
+        deadline = time.monotonic() + wait_s
+        while (left := deadline - time.monotonic()) > 0:
+            stream = Keys(programme).events
+            reply = self._redis.xread({stream: after}, count=500, block=max(1, min(1000, int(left * 1000))))
+            for _, entries in reply or ():
+                after = entries[-1][0].decode()
+                said = [msgspec.json.decode(fields[b"event"]) for _, fields in entries]
+                mine = [event for event in said if event["data"].get("action") == action_id]
+                if mine:
+                    cases = {event.get("subject") for event in mine}
+                    first = said.index(mine[0])
+                    return [event for event in said[first:] if event.get("subject") in cases]
+        return []
 
     def close(self) -> None:
         self._redis.close()

@@ -20,9 +20,7 @@ def as_line(event: Event) -> str:
         value = event.data.get(name)
         if value not in (None, "", False):
             said.append(f"{name}={value}")
-    return (
-        f"{as_datetime(event.time):%Y-%m-%d %H:%M:%SZ}  {event.type:<22} {event.case or '-':<22} {'  '.join(said)}"
-    )
+    return f"{as_datetime(event.time):%Y-%m-%d %H:%M:%SZ}  {event.type:<22} {event.case or '-':<22} {'  '.join(said)}"
 
 
 def as_json(event: Event) -> str:

@@ -44,18 +44,14 @@ def thirds(name: str, low: float, high: float, direction: Direction) -> Metric:
     if direction is Direction.LOWER_IS_BETTER:
         names = ("good", "middling", "bad")
     tops = (low + step, low + 2 * step, high)
-    return Metric(
-        name=name, low=low, high=high, direction=direction, bands=tuple(zip(names, tops, strict=True))
-    )
+    return Metric(name=name, low=low, high=high, direction=direction, bands=tuple(zip(names, tops, strict=True)))
 
 
 STANDARD: Mapping[str, Metric] = MappingProxyType(
     {
         # Reichheld, "The One Number You Need to Grow" (2003): 0-6, 7-8, 9-10.
         "nps": Metric(name="nps", low=0, high=10, bands=(("detractor", 6), ("passive", 8), ("promoter", 10))),
-        "csat": Metric(
-            name="csat", low=1, high=5, bands=(("dissatisfied", 2), ("neutral", 3), ("satisfied", 5))
-        ),
+        "csat": Metric(name="csat", low=1, high=5, bands=(("dissatisfied", 2), ("neutral", 3), ("satisfied", 5))),
         # CES 2.0 (CEB, 2013): 1 "strongly disagree" to 7 "strongly agree" that it was made easy.
         "ces": Metric(name="ces", low=1, high=7, bands=(("hard", 3), ("neutral", 4), ("easy", 7))),
         "stars": Metric(name="stars", low=1, high=5, bands=(("low", 2), ("middling", 3), ("high", 5))),

@@ -98,6 +98,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     data: dict[str, Any] = {}
 
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a customer (left, renewed …). Kept in the stream for models to learn from."""
 

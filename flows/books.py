@@ -91,9 +91,7 @@ class BookShelf:
         try:
             pages: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise BookError(
-                f"the saved state was judged by rules {hash_}, and {path} is gone; restore it"
-            ) from None
+            raise BookError(f"the saved state was judged by rules {hash_}, and {path} is gone; restore it") from None
         except ValueError as error:
             raise BookError(f"{path} is damaged ({error}); restore it from a backup") from None
         return pages

@@ -90,9 +90,7 @@ def run_engine(
         opened.enter_context(engine.gauges())
         with stop.on_signals():
             started(Running(redis=url, health_port=health.port))
-            flow = build(
-                engine.source(), engine.hearing, [engine.sink(), *sinks], due=engine.due, known=engine.known
-            )
+            flow = build(engine.source(), engine.hearing, [engine.sink(), *sinks], due=engine.due, known=engine.known)
             run_flow(flow, settings.state, epoch=timedelta(milliseconds=settings.engine.epoch_ms), workers=workers)
         return engine.ended()
 
@@ -161,9 +159,7 @@ class _Engine:
         return RedisSink(self._open_store)
 
     def _open_store(self) -> RedisStore:
-        self._store = RedisStore(
-            self._url, self._programmes, written=self._written, stopping=self._stop, timeout_s=5.0
-        )
+        self._store = RedisStore(self._url, self._programmes, written=self._written, stopping=self._stop, timeout_s=5.0)
         return self._store
 
     def _written(self, events: list[Event]) -> None:

@@ -132,9 +132,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         """Waiting records by received time, as many as a batch has room for; at least one if any waits."""
         room = float(BATCH_COST)
         while room > 0:
-            source = min(
-                (s for s in self.inputs if s.waiting), key=lambda s: s.waiting[0].received_at, default=None
-            )
+            source = min((s for s in self.inputs if s.waiting), key=lambda s: s.waiting[0].received_at, default=None)
             if source is None:
                 return
             # As long as this source's records come first there is nothing to compare with.

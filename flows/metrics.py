@@ -20,9 +20,7 @@ class EngineMetrics:
         responses = Counter(
             "tocsin_responses", "Responses read, by what became of them.", ["outcome"], registry=registry
         )
-        actions = Counter(
-            "tocsin_actions", "Actions read, by what became of them.", ["outcome"], registry=registry
-        )
+        actions = Counter("tocsin_actions", "Actions read, by what became of them.", ["outcome"], registry=registry)
         self._responses = {
             name: responses.labels(name) for name in ("fired", "update", "unfired", "rejected", "quarantined")
         }
@@ -41,12 +39,8 @@ class EngineMetrics:
             buckets=LATENESS_SECONDS,
             registry=registry,
         )
-        self._late = Counter(
-            "tocsin_late_events", "Clock events said 5 s or more after their time.", registry=registry
-        )
-        self.lag = Gauge(
-            "tocsin_source_lag_records", "Records waiting in a source.", ["source"], registry=registry
-        )
+        self._late = Counter("tocsin_late_events", "Clock events said 5 s or more after their time.", registry=registry)
+        self.lag = Gauge("tocsin_source_lag_records", "Records waiting in a source.", ["source"], registry=registry)
         self.lag_seconds = Gauge(
             "tocsin_source_lag_seconds",
             "Age of the oldest record that waits unread.",

@@ -40,9 +40,7 @@ def owned(state_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StateError(
-                f"another engine is running on {state_dir}; stop it, or name another --state"
-            ) from None
+            raise StateError(f"another engine is running on {state_dir}; stop it, or name another --state") from None
         yield
 
 

@@ -101,9 +101,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     declared = _read(path)
     for name in declared.programmes:
         if not name or not all(c.isalnum() or c in "-_" for c in name) or len(name) > 64:
-            raise SettingsError(
-                f"{path}: programme {name[:64]!r}: use letters, digits, - and _, at most 64 of them"
-            )
+            raise SettingsError(f"{path}: programme {name[:64]!r}: use letters, digits, - and _, at most 64 of them")
     shards = declared.engine.shards
     if not 1 <= shards <= MAX_SHARDS:
         raise SettingsError(f"{path}: engine.shards is {shards}; expected 1 to {MAX_SHARDS}")
@@ -113,9 +111,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     try:
         port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))
     except ValueError:
-        raise SettingsError(
-            f"TOCSIN_METRICS_PORT is {environ['TOCSIN_METRICS_PORT']!r}; expected a number"
-        ) from None
+        raise SettingsError(f"TOCSIN_METRICS_PORT is {environ['TOCSIN_METRICS_PORT']!r}; expected a number") from None
     return Settings(
         file=path,
         rules=rules if rules.is_absolute() else path.resolve().parent / rules,

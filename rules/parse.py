@@ -102,9 +102,7 @@ def _read(directory: Path, path: str, wanted_by: str, problems: list[Problem]) -
         file = str(directory / (wanted_by or path))
         problems.append(Problem(file, 1, 1, f"no file {path}", one_of(there, Path(path).stem)))
     except UnicodeDecodeError as error:
-        problems.append(
-            Problem(str(directory / path), 1, 1, f"a byte that is no UTF-8 at {error.start}", "UTF-8 text")
-        )
+        problems.append(Problem(str(directory / path), 1, 1, f"a byte that is no UTF-8 at {error.start}", "UTF-8 text"))
     except OSError as error:
         problems.append(Problem(str(directory / path), 1, 1, str(error), "a file that can be read"))
     return None
@@ -140,9 +138,7 @@ def check(directory: Path, metrics: Mapping[str, Metric]) -> list[Problem]:
     for name in texts:
         if name not in used:
             loader.read_alone(name)
-            problems.append(
-                Problem(f"{directory}/{name}", 1, 1, "a file that no set uses", "a use, or no file", True)
-            )
+            problems.append(Problem(f"{directory}/{name}", 1, 1, "a file that no set uses", "a use, or no file", True))
     return sorted(set(problems))
 
 
@@ -300,9 +296,7 @@ def _roster(sheet: Sheet, text: str) -> Roster:
         away = []
         for entry in sheet.list(fields.get("away")):
             part = sheet.map(entry, ("from", "until", "stand_in"), ("from", "until"))
-            start = sheet.read(
-                part.get("from"), parse_instant, Instant(0), "a time like 2026-12-24T00:00:00+00:00"
-            )
+            start = sheet.read(part.get("from"), parse_instant, Instant(0), "a time like 2026-12-24T00:00:00+00:00")
             end = sheet.read(part.get("until"), parse_instant, Instant(1), "a time like 2026-12-28T00:00:00+00:00")
             if end <= start:
                 sheet.problem(entry, "an absence that ends before it starts", "until after from")
@@ -442,9 +436,7 @@ class _Rules:
         fields = sheet.map(node, _CLOCK_KEYS)
         spans = [key for key in ("within", "every", "after") if key in fields]
         if len(spans) != 1:
-            sheet.problem(
-                node, f"{' and '.join(spans) or 'no length'}", "one of within: 4h, every: 24h or after: 8h"
-            )
+            sheet.problem(node, f"{' and '.join(spans) or 'no length'}", "one of within: 4h, every: 24h or after: 8h")
         length = sheet.read(fields.get(spans[0]) if spans else None, parse_span, 3600, "a span like 4h")
         met_by = sheet.texts(fields.get("met_by")) or _MEETS.get(name, ())
         if not met_by:

@@ -66,9 +66,7 @@ class Sheet:
 
     # -- questions ----------------------------------------------------------------------------------------
 
-    def map(
-        self, node: Node | None, known: Collection[str] | None, required: Collection[str] = ()
-    ) -> dict[str, Node]:
+    def map(self, node: Node | None, known: Collection[str] | None, required: Collection[str] = ()) -> dict[str, Node]:
         """The entries of a map; keys that are not *known* (None allows any), double or missing are problems."""
         if node is None:
             return {}

@@ -1,0 +1,328 @@
+"""The command line: `tocsin`. The one place outside `flows/` that may import it.
+
+Commands read settings, call one thing, and print: results on standard output, everything else on standard
+error. Exit codes: 0 done, 1 findings (a refused rule, a case that is not there), 2 misuse.
+"""
+
+import json
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from connectors.embedded import EmbeddedError
+from connectors.records import Records, RedisError
+from connectors.stdout import StdoutSink
+from console import inputs as inputs_
+from console.cases import case_lines, case_table
+from feedback.encode import encode_action
+from feedback.instants import Instant, parse_instant, rfc3339
+from feedback.records import Action, Verb
+from flows.books import BookError
+from flows.engine import VERSION, Running, redis_at, run_engine
+from flows.run import StateError, Stop
+from flows.settings import Settings, SettingsError, load
+from rules.parse import check as check_rules
+from rules.problems import RuleFileErrors
+
+app = typer.Typer(
+    name="tocsin",
+    help="Hears customer feedback, opens cases with named owners, and runs the clocks that bind them.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+say = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option("--settings", help="Settings file; else TOCSIN_SETTINGS, ./tocsin.yaml, the shipped one."),
+]
+StateOption = Annotated[Path | None, typer.Option("--state", help="State directory; else TOCSIN_STATE, else .tocsin.")]
+RedisOption = Annotated[
+    str, typer.Option("--redis", help="URL of a Redis or Valkey; else TOCSIN_REDIS_URL, else the embedded server.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+def main() -> None:
+    """Run `tocsin`, and turn the errors that are somebody's turn into words and an exit code."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer() if not sys.stderr.isatty() else structlog.dev.ConsoleRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        app()
+    except (SettingsError, StateError, EmbeddedError, BookError, inputs_.InputError) as error:
+        fail(str(error), 2)
+    except RuleFileErrors as errors:
+        fail(f"{errors}\n{len(errors.problems)} problems; nothing was started. `tocsin check` shows them too.", 1)
+    except RedisError as error:
+        fail(f"Redis cannot be used: {error}. Is it running, and is --redis right?", 2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
+        sys.exit(0)
+
+
+def fail(words: str, code: int) -> NoReturn:
+    say.print(Text(words), style="bold red" if say.is_terminal else None)
+    sys.exit(code)
+
+
+def settings_of(file: Path | None, state: Path | None, redis: str) -> Settings:
+    settings = load(file)
+    changes: dict[str, Any] = {}
+    if state is not None:
+        changes["state"] = state
+    if redis:
+        changes["redis"] = redis
+    return msgspec.structs.replace(settings, **changes)
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Say the version.")] = False,
+) -> None:
+    if version:
+        print(VERSION)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    input: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", "-i", help="A .jsonl or .csv file, or - for standard input; without it, Redis streams."
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for the file to grow, instead of ending.")
+    ] = False,
+    format: Annotated[str, typer.Option(help="jsonl or csv, where the file's name does not say.")] = "",
+    programme: Annotated[str, typer.Option(help="Programme of records that name none.")] = "default",
+    output: Annotated[str, typer.Option(help="Events on standard output as well: lines, jsonl or none.")] = "none",
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Run the engine: responses and actions in, cases and events out.
+
+    With --input it ends at the end of the file, says how many clocks go on, and the next run continues them.
+    """
+    settings = settings_of(settings_file, state, redis)
+    if output not in ("none", "lines", "jsonl"):
+        fail(f"--output {output}: expected lines, jsonl or none", 2)
+    if programme not in settings.programmes:
+        fail(
+            f"programme {programme} is not declared in {settings.file}; there are: {', '.join(settings.programmes)}",
+            2,
+        )
+    readers = inputs_.open_inputs(settings, input or [], follow=follow, form=format, programme=programme, tell=note)
+    stop = Stop()
+
+    def started(running: Running) -> None:
+        where = running.redis if settings.redis else f"the embedded server at {running.redis}"
+        note(f"tocsin {VERSION}: events go to {where}; metrics at http://127.0.0.1:{running.health_port}/metrics")
+
+    sinks = [] if output == "none" else [StdoutSink(json=output == "jsonl")]
+    ended = run_engine(settings, readers, ends=bool(input) and not follow, stop=stop, sinks=sinks, started=started)
+    for line in inputs_.tails(readers):
+        note(line)
+    how = "stopped" if ended.stopped else "the input ended"
+    note(f"{how}: {ended.open_cases} cases are open, the clocks of {ended.clocks} run on in the next run")
+
+
+def note(words: str) -> None:
+    """A remark for whoever watches; never part of the output."""
+    say.print(Text(words))
+
+
+@app.command()
+def check(
+    rules: Annotated[Path | None, typer.Argument(help="Rules directory; else the one the settings name.")] = None,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every rule file: sets, taxonomies, rosters, templates. Exit 1 when a problem was found."""
+    settings = load(settings_file)
+    directory = rules or settings.rules
+    if not directory.is_dir():
+        fail(f"{directory} is no directory of rules (it would hold sets/, taxonomies/, rosters/, templates/)", 2)
+    problems = check_rules(directory, settings.metrics)
+    errors = [p for p in problems if not p.warning]
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(p) for p in problems], indent=2))
+    else:
+        for problem in problems:
+            print(problem)
+        sets = len(list((directory / "sets").glob("*.yaml")))
+        note(f"{sets} sets, {len(errors)} errors, {len(problems) - len(errors)} warnings")
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
+def cases(
+    case: Annotated[str, typer.Argument(help="A case id, to see one whole.")] = "",
+    owner: Annotated[str, typer.Option(help="Only this person's.")] = "",
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only those past a deadline.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Closed ones too, newest first.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Instead: records that could not be read, and why.")] = False,
+    programme: Annotated[str, typer.Option(help="Only this programme's.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    as_json: JsonOption = False,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Show open cases, the one due first in front; or one case with its whole history."""
+    settings = settings_of(settings_file, state, redis)
+    with redis_at(settings) as url:
+        records = Records(url)
+        if case:
+            _one_case(records, case, as_json=as_json)
+            return
+        programmes = [programme] if programme else records.programmes()
+        if dead:
+            _dead_letters(records, programmes, limit, as_json=as_json)
+            return
+        now = int(time.time())
+        rows = [
+            row
+            for name in programmes
+            for row in records.cases(name, owner=owner, overdue_at=now if overdue else None, closed=all_, limit=limit)
+        ]
+        rows.sort(key=lambda row: (row["due_at"] is None, row["due_at"] or "", row["opened_at"]))
+        if as_json:
+            print(json.dumps(rows[:limit], indent=2))
+        elif rows:
+            Console(highlight=False).print(case_table(rows[:limit], now))
+        else:
+            note("no such cases")
+
+
+def _one_case(records: Records, case: str, *, as_json: bool) -> None:
+    programme = records.find(case)
+    record = records.case(programme, case) if programme else None
+    if record is None:
+        fail(f"no case {case} in this store; `tocsin cases --all` lists them", 1)
+    if as_json:
+        print(json.dumps(record, indent=2))
+        return
+    for line in case_lines(record):
+        print(line)
+
+
+def _dead_letters(records: Records, programmes: list[str], limit: int, *, as_json: bool) -> None:
+    letters = [{"programme": name, **letter} for name in programmes for letter in records.dead(name, limit)]
+    if as_json:
+        print(json.dumps(letters, indent=2))
+        return
+    table = Table("programme", "source", "position", "reason", "detail", box=None, pad_edge=False)
+    for letter in letters:
+        table.add_row(*(Text(str(letter.get(k, ""))) for k in ("programme", "source", "position", "reason", "detail")))
+    Console(highlight=False).print(table if letters else "no dead letters")
+
+
+@app.command()
+def act(
+    case: Annotated[str, typer.Argument(help="The case id.")],
+    do: Annotated[Verb, typer.Argument(help="What to do.")],
+    by: Annotated[str, typer.Option(help="Who does it (a person's id); else the case's owner.")] = "",
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    at: Annotated[str, typer.Option(help="When it took place (RFC 3339), if not now.")] = "",
+    to: Annotated[str, typer.Option(help="assign: the person; escalate: the role; correct: the new value.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE for the action's data; repeatable.")
+    ] = None,
+    problem: Annotated[str, typer.Option(help="Outcome: what the problem was.")] = "",
+    action_taken: Annotated[str, typer.Option(help="Outcome: what was done.")] = "",
+    customer_told: Annotated[str, typer.Option(help="Outcome: how and when the customer was told.")] = "",
+    satisfied: Annotated[str, typer.Option(help="Outcome: yes, no or unknown.")] = "",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the engine's answer; 0 does not wait.")] = 5.0,
+    action_id: Annotated[str, typer.Option("--id", help="The action's id: the same one twice acts once.")] = "",
+    as_json: JsonOption = False,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Do something to a case: acknowledge, assign, contact, resolve, close …
+
+    The action goes into the engine's stream; its answer, or its refusal with the reason, is printed.
+    """
+    settings = settings_of(settings_file, state, redis)
+    outcome = {
+        "problem": problem,
+        "action_taken": action_taken,
+        "customer_told": customer_told,
+        "satisfied": satisfied,
+    }
+    data: dict[str, Any] = {}
+    for pair in set_ or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            fail(f"--set {pair}: expected NAME=VALUE", 2)
+        data[name] = value
+    if to:
+        data["to"] = to
+    if given := {name: value for name, value in outcome.items() if value}:
+        data["outcome"] = given
+    with redis_at(settings) as url:
+        records = Records(url)
+        programme = records.find(case)
+        if programme is None:
+            fail(f"no case {case} in this store; `tocsin cases` lists the open ones", 1)
+        record = records.case(programme, case) or {}
+        now = Instant(int(time.time()))
+        try:
+            taken_at = parse_instant(at) if at else now
+        except ValueError as error:
+            fail(f"--at: {error}", 2)
+        if do is Verb.REOPEN:
+            data["record"] = {k: record.get(k) for k in ("customer", "type", "subject", "rules")}
+        action = Action(
+            id=action_id or uuid.uuid4().hex,
+            programme=programme,
+            case=case,
+            do=do,
+            by=by or record.get("owner", "") or "nobody",
+            at=taken_at,
+            received_at=now,
+            arrived=float(now),
+            reason=reason,
+            data=data,
+        )
+        after = records.last_event(programme)
+        records.act(programme, action.id, encode_action(action), principal=f"cli:{action.by}")
+        answers = records.answers(programme, action.id, after, wait_s=wait)
+    _show_answers(action, answers, as_json=as_json, waited=wait > 0)
+
+
+def _show_answers(action: Action, answers: list[dict[str, Any]], *, as_json: bool, waited: bool) -> None:
+    refused = any(event["type"] == "tocsin.action.refused" for event in answers)
+    if as_json:
+        print(json.dumps({"action": action.id, "at": rfc3339(action.at), "events": answers}, indent=2))
+    elif not answers:
+        note(f"handed in as {action.id}; " + ("no engine answered yet" if waited else "not waiting for the answer"))
+    for event in [] if as_json else answers:
+        data = event["data"]
+        said = data.get("detail") or data.get("clock") or data.get("change") or ""
+        print(f"{event['time']}  {event['type'].removeprefix('tocsin.'):<20} {data.get('reason', '')}  {said}".rstrip())
+    if refused:
+        raise typer.Exit(1)

@@ -1,0 +1,106 @@
+"""What `--input` names, opened: files by their ending, standard input, each through its journal."""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from connectors.csv_mapping import CsvMappingError, rows_for
+from connectors.files import FileReader, Lines, Rows, StdinReader
+from connectors.journal import Journal
+from connectors.reading import Reader
+from flows.engine import OpenReader, journal_of
+from flows.settings import Settings
+
+_FORMS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv"}
+
+
+class InputError(Exception):
+    """An input cannot be read as asked. Whose turn: whoever typed it; the text says what to do."""
+
+
+class Opened(dict[str, OpenReader]):
+    """Openers by name, and the readers that they made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readers: list[Reader] = []
+
+
+def open_inputs(
+    settings: Settings,
+    paths: Sequence[str],
+    *,
+    follow: bool,
+    form: str,
+    programme: str,
+    tell: Callable[[str], None],
+) -> Opened:
+    """Openers for every input, checked as far as can be told before the engine starts. Raises InputError."""
+    opened = Opened()
+    for path in paths:
+        if path == "-":
+            _add(opened, "stdin", _stdin(settings, form or "jsonl", programme))
+            continue
+        file = Path(path)
+        kind = form or _FORMS.get(file.suffix.lower(), "")
+        if kind not in ("jsonl", "csv"):
+            raise InputError(f"{path}: its name does not say what it is; add --format jsonl or --format csv")
+        if not file.is_file():
+            raise InputError(f"{path} does not exist, or is no file; check the path after --input")
+        try:
+            rows = rows_for(file, settings.csv, settings.metrics, settings.file, tell) if kind == "csv" else None
+        except CsvMappingError as error:
+            raise InputError(str(error)) from None
+        _add(opened, source_name(file), _file(settings, file, programme, follow, rows))
+    return opened
+
+
+def source_name(file: Path) -> str:
+    """The name under which a file's position and journal are kept; also its records' default source."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", file.name)[:100]
+
+
+def _add(opened: Opened, name: str, open_reader: OpenReader) -> None:
+    if name in opened:
+        raise InputError(f"two inputs are called {name}; rename one of the files")
+
+    def open_and_keep(resume: str | None) -> Reader:
+        reader = open_reader(resume)
+        opened.readers.append(reader)
+        return reader
+
+    opened[name] = open_and_keep
+
+
+def _stdin(settings: Settings, kind: str, programme: str) -> OpenReader:
+    if kind != "jsonl":
+        raise InputError("standard input is read as JSON lines; save a CSV as a file and name that")
+
+    def open_reader(resume: str | None) -> Reader:
+        journal = Journal(journal_of(settings.state, "stdin"))
+        return StdinReader("stdin", sys.stdin.buffer, journal, resume, programme=programme, rows=Lines())
+
+    return open_reader
+
+
+def _file(settings: Settings, file: Path, programme: str, follow: bool, rows: Rows | None) -> OpenReader:
+    name = source_name(file)
+
+    def open_reader(resume: str | None) -> Reader:
+        journal = Journal(journal_of(settings.state, name))
+        return FileReader(
+            name, file.resolve(), journal, resume, programme=programme, follow=follow, rows=rows or Lines()
+        )
+
+    return open_reader
+
+
+def tails(opened: Mapping[str, OpenReader]) -> list[str]:
+    """What to say of files that ended in the middle of a line."""
+    readers = opened.readers if isinstance(opened, Opened) else []
+    return [
+        f"{reader.name}: the last line has no newline yet and was left; it is read once it is complete"
+        for reader in readers
+        if isinstance(reader, FileReader) and reader.unread_tail
+    ]
