@@ -99,7 +99,7 @@ class Link:
         """Send a packed command; its reply waits to be `receive`d."""
         assert self._connection is not None
         try:
-            self._connection.send_packed_command(packed, check_health=False)  # type: ignore[no-untyped-call]
+            self._connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
             self.close()
             raise StoreAway(str(error)) from error
