@@ -293,7 +293,7 @@ def call(batch: Batch, mode: str = "write") -> bytes:
 def evalsha(stream: str, packed: bytes, mode: str) -> bytes:
     """As `call`. Built by hand: a fifth of the time that a client library takes for five arguments."""
     key = stream.encode()
-    return b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+    return b"*6\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
         _SHA,
         len(key),
         key,
