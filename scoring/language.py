@@ -56,13 +56,16 @@ class Detector:
                 return "en"
         elif telling * 5 >= len(words) * 2:
             return "en"
-        language: str
-        language, score = self._identifier.classify(sample)
-        if score <= RAW_FLOOR:
-            return ""  # it knew not one of the letters' sequences, and named its first language
+        language = self.alone(sample)
         if is_short and language != "en" and "".join(words).isascii():
             return ""  # "general care" was Romanian here, and a script or an accent would have told
         return language
+
+    def alone(self, folded: str) -> str:
+        """What the detector says by itself, among `CANDIDATES`; empty when it knows none of the letters."""
+        language: str
+        language, score = self._identifier.classify(folded)
+        return language if score > RAW_FLOOR else ""  # it names its first language then
 
 
 @lru_cache(maxsize=1)
