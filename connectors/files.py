@@ -157,8 +157,6 @@ class FileReader:
             else:
                 self._done = True
                 self._unread_tail = bool(self._data.strip())
-                if self._unread_tail:
-                    log.warning("file.tail_unread", file=str(self._path), bytes=len(self._data))
 
     def _store(self, found: list[tuple[bytes, int]]) -> bool:
         """Journal *found*; False when the disk refused, and the same bytes are to be tried at the next poll."""

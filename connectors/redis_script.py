@@ -6,6 +6,7 @@ it has written, and keeps of every case the record with the highest sequence: wh
 in, and however often, the outcome is the same. `redis_store.py` sends them.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from hashlib import sha1
 from typing import Any
@@ -25,6 +26,7 @@ SEEN_FOR_S = 2 * 86_400
 DEAD_TYPES = frozenset({"response.rejected", "item.quarantined"})
 """Events whose `data.original` goes to the dead letters and is left out of the event itself."""
 
+# Redis's cmsgpack (0.4) knows no binary: everything in a batch is text, JSON too.
 # A batch is [FORMAT, programme, [run...]], a run [case, entries, tail, responses].
 #   without a case:  ["", [id, type, time, json, dead]*, [], []], dead the flat fields of a dead letter or []
 #   with one:        [case, [id, type, time, sequence, json]*, tail, responses], consecutive events of one case
@@ -183,10 +185,10 @@ def pack(events: Iterable[Event]) -> Iterator[Batch]:
             if event.type in DEAD_TYPES:
                 event, dead = _bury(event)
                 size += len(dead[-1])
-            json = encode(event)
+            json = encode(event).decode()
             entries += (event.id, type_, rfc3339(event.time), json, dead)
         else:
-            json = encode(event)
+            json = encode(event).decode()
             entries += (event.id, type_, rfc3339(event.time), event.sequence, json)
             if "response" in event.data:
                 responses += _response(event.sequence, _json(event.data["response"]))
@@ -210,8 +212,8 @@ def _tail(sequence: int, record: bytes, standing: Standing) -> tuple[Any, ...]:
     opened_at, due_at = standing.opened_at, standing.due_at
     return (
         sequence,
-        record,
-        _json((status, open_, owner, opened_at, due_at)),
+        record.decode(),
+        _json((status, open_, owner, opened_at, due_at)).decode(),
         status,
         1 if open_ else 0,
         owner,
@@ -224,9 +226,9 @@ def _tail(sequence: int, record: bytes, standing: Standing) -> tuple[Any, ...]:
     )
 
 
-def _response(sequence: int, json: bytes) -> tuple[str, int, bytes]:
+def _response(sequence: int, json: bytes) -> tuple[str, int, str]:
     name = _response_name(json)
-    return f"response:{name.source}:{name.id}", sequence, json
+    return f"response:{name.source}:{name.id}", sequence, json.decode()
 
 
 def _bury(event: Event) -> tuple[Event, list[Any]]:
@@ -236,7 +238,10 @@ def _bury(event: Event) -> tuple[Event, list[Any]]:
     fields: list[Any] = ["event", event.id]
     for name in ("reason", "detail", "source", "position", "received_at"):
         fields += (name, str(data.get(name, "")))
-    fields += ("original", original if isinstance(original, bytes) else str(original))
+    try:
+        fields += ("original", original.decode() if isinstance(original, bytes) else str(original))
+    except UnicodeDecodeError:
+        fields += ("original_base64", b64encode(original).decode())
     return msgspec.structs.replace(event, data=data), fields
 
 
@@ -253,7 +258,8 @@ def refold(programme: str, entries: Iterable[dict[bytes, bytes]]) -> bytes:
         if b"standing" in entry:
             tail = _tail(sequence, bytes(said.case), _standing(entry[b"standing"]))
         responses = _response(sequence, bytes(said.response)) if bytes(said.response) else ()
-        runs.append((case, (entry[b"id"], entry[b"type"], entry[b"time"], sequence, json), tail, responses))
+        names = (entry[name].decode() for name in (b"id", b"type", b"time"))
+        runs.append((case.decode(), (*names, sequence, json.decode()), tail, responses))
     return _pack((FORMAT, programme, runs))
 
 

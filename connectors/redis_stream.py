@@ -21,8 +21,8 @@ from feedback.records import Envelope
 
 log = structlog.get_logger()
 
-BLOCK_MS = 1000
-"""A blocking read must end before the socket's time-out, or redis-py hangs for a minute."""
+BLOCK_MS = 200
+"""A blocking read must end well before the socket's time-out, and soon after a stop was asked for."""
 READ_AHEAD = 2048
 BACKOFF_S = (0.05, 0.2, 1.0, 2.0)
 

@@ -13,7 +13,10 @@ _STYLE = {"urgent": "bold red", "high": "red", "normal": "", "low": "dim"}
 
 def case_table(rows: Sequence[dict[str, Any]], now: int) -> Table:
     """One line a case: the one due first in front; what is late in red."""
-    table = Table("case", "priority", "type", "status", "owner", "due (UTC)", "in", "why", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("case", "priority", "type", "status", "owner", "due (UTC)", "in"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why", overflow="ellipsis", no_wrap=True)
     for row in rows:
         due, left, late = "", "", False
         if row.get("due_at"):

@@ -212,7 +212,8 @@ def cases(
         if as_json:
             print(json.dumps(rows[:limit], indent=2))
         elif rows:
-            Console(highlight=False).print(case_table(rows[:limit], now))
+            width = None if sys.stdout.isatty() else 200
+            Console(highlight=False, width=width).print(case_table(rows[:limit], now))
         else:
             note("no such cases")
 
