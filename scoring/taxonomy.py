@@ -16,14 +16,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import product
+from math import prod
 
 import ahocorasick
 import msgspec
 
 from scoring.reading import Found
 
-MAX_FORMS = 64
-"""That one phrase may stand for, so that a slip in a file cannot fill the memory."""
+MAX_FORMS = 512
+"""That one phrase may stand for, so that a slip in a file cannot fill the memory (some 200 B a form)."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +78,8 @@ def forms(phrase: str) -> tuple[str, ...]:
     if any(letter in piece for piece in pieces[::2] for letter in "()|"):
         raise ValueError("a bracket or bar that has no partner; write (one|other), not nested")
     choices = [piece.split("|") if n % 2 else [piece] for n, piece in enumerate(pieces)]
+    if prod(map(len, choices)) > MAX_FORMS:
+        raise ValueError(f"more than {MAX_FORMS} forms in one phrase")
     found: dict[str, None] = {}
     for chosen in product(*choices):
         form = " ".join("".join(chosen).split())
@@ -87,8 +90,6 @@ def forms(phrase: str) -> tuple[str, ...]:
         found[form] = None
         if "n't" in form:
             found[form.replace("n't", "nt")] = None  # as many people write it
-        if len(found) > MAX_FORMS:
-            raise ValueError(f"more than {MAX_FORMS} forms in one phrase")
     return tuple(found)
 
 
