@@ -8,7 +8,6 @@ was made of, and it is read back through the same parser.
 import json
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -30,11 +29,8 @@ class Book:
         self.hash = hash_
         self.sets = sets
         """Programme to rule set."""
-        self._metrics = metrics
-
-    @cached_property
-    def _readers(self) -> dict[str, Reader]:
-        return {name: Reader(rules.taxonomies, self._metrics) for name, rules in self.sets.items()}
+        # Made at once, so that the first response does not wait a second for the language model.
+        self._readers = {name: Reader(rules.taxonomies, metrics) for name, rules in sets.items()}
 
     def reader(self, programme: str) -> Reader:
         """What scores this programme's responses."""

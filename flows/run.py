@@ -19,6 +19,7 @@ from types import FrameType
 
 import structlog
 from bytewax.dataflow import Dataflow
+from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
@@ -117,7 +118,13 @@ class Stop:
 
 
 def run_flow(flow: Dataflow, state_dir: Path, *, epoch: timedelta, workers: int = 1) -> None:
-    """Run *flow* to its end, with recovery. Raises what a step raised, with Bytewax's own notes on it."""
-    cli_main(  # type: ignore[no-untyped-call]
-        flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir)
-    )
+    """Run *flow* to its end, with recovery. Raises what a step or a source raised, as it raised it."""
+    try:
+        cli_main(  # type: ignore[no-untyped-call]
+            flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir)
+        )
+    except BytewaxRuntimeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise cause from None if cause is error else error

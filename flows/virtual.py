@@ -28,6 +28,12 @@ class Uncounted:
     def actions(self, outcome: str) -> None:
         """Not counted."""
 
+    def polled(self, now: float) -> None:
+        """Not counted."""
+
+    def snapshotted(self) -> None:
+        """Not counted."""
+
 
 class VirtualEngine:
     """An engine whose time is what its records and its caller say. Not a thread's business: one caller."""

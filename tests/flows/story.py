@@ -1,0 +1,217 @@
+"""A small world for flow tests: rules with clocks of minutes, a story of records, and the real dataflow over it.
+
+Time is moved by the reader, five seconds a poll, so a run of twenty minutes takes a second; what the sinks get is
+kept by event id, as an idempotent store would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import cluster_main, run_main
+
+from cases.events import Event
+from feedback.decode import Decoder
+from feedback.instants import Instant
+from feedback.metrics import STANDARD
+from feedback.records import Envelope
+from flows.alerts import build
+from flows.books import Book
+from flows.engine_time import EngineClock
+from flows.hearing import Hearing
+from flows.indexes import DueIndex, KnownResponses
+from flows.lane import Input, Lane, LaneSource, State
+from flows.virtual import Uncounted
+from rules.parse import load_text
+
+START = Instant(1_793_610_000)  # 2026-11-02T09:00:00Z
+STEP_S = 5
+SHARDS = 16
+
+RULES = {
+    "sets/story.yaml": """
+set: story
+roster: story
+attributes: {site: text}
+rules:
+  - id: detractor
+    title: Detractor
+    when: {all: ['bands.nps == "detractor"']}
+    case:
+      type: detractor
+      priority: high
+      owner: lead
+      fallback: duty
+      acknowledge_within: 2m
+      clocks:
+        first_response: {within: 5m, warn: [50%, 1m before], escalate: [{to: duty}, {after: 2m, to: head}]}
+        update: {every: 4m}
+        resolve: {within: 12m, warn: [50%], pausable: true, escalate: [{to: head}]}
+        idle: {after: 6m}
+  - id: late
+    title: Says late
+    when: {all: ['text.contains("late")']}
+    case: {type: delay, priority: normal, owner: lead, clocks: {resolve: {within: 10m}}}
+""",
+    "rosters/story.yaml": """
+roster: story
+people: {ann: {name: Ann}, bob: {name: Bob}, cat: {name: Cat}, dan: {name: Dan}}
+roles: {lead: {default: [ann, bob]}, duty: {default: [cat]}, head: {default: [dan]}}
+""",
+}
+
+
+def book() -> Book:
+    return Book("story", {"default": load_text(RULES, "story", STANDARD)}, STANDARD)
+
+
+def envelope(number: int, at: int, record: dict[str, Any]) -> Envelope:
+    raw = msgspec.json.encode({"id": f"{number}", **record})
+    return Envelope(raw=raw, source="story", position=str(number), received_at=START + at + 0.25)
+
+
+def response(number: int, at: int, nps: int | None = None, **more: Any) -> Envelope:
+    scores = {} if nps is None else {"scores": {"nps": nps}}
+    return envelope(number, at, {"customer": f"c{number}", "language": "en", **scores, **more})
+
+
+def action(number: int, at: int, case: str, do: str, by: str, **more: Any) -> Envelope:
+    return envelope(number, at, {"kind": "action", "case": case, "do": do, "by": by, **more})
+
+
+@dataclass
+class World:
+    """Virtual time, shared by a reader and the engine's clock."""
+
+    at: float = float(START)
+    until: float = START + 1500.0
+
+
+class Cut(Exception):
+    """The process dies here."""
+
+
+class ListReader:
+    """Hands out envelopes when their time has come. Dies after `cut` of them."""
+
+    name = "story"
+    trouble = ""
+    lag = 0
+
+    def __init__(self, world: World, envelopes: Sequence[Envelope], resume: str | None, cut: int | None) -> None:
+        self._world, self._cut = world, cut
+        self._left = list(envelopes)
+        if resume is not None:
+            after = [e.position for e in envelopes].index(resume) + 1
+            self._left = self._left[after:]
+        self._given = len(envelopes) - len(self._left)
+
+    @property
+    def caught_up(self) -> bool:
+        return not self._left or self._left[0].received_at > self._world.at
+
+    @property
+    def finished(self) -> bool:
+        return not self._left and self._world.at >= self._world.until
+
+    def poll(self, limit: int) -> Sequence[Envelope]:
+        if self._cut is not None and self._given >= self._cut:
+            raise Cut
+        self._world.at += STEP_S
+        ready = [e for e in self._left if e.received_at <= self._world.at][:1]
+        self._left = self._left[len(ready) :]
+        self._given += len(ready)
+        return ready
+
+    def release(self, position: str) -> None:
+        """Nothing is kept."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class Store(DynamicSink[tuple[str, Event]]):
+    """Events by id, the first of each kept: what an idempotent store ends up with."""
+
+    events: dict[str, Event] = field(default_factory=dict)
+    order: list[Event] = field(default_factory=list)
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> "_Part":
+        return _Part(self)
+
+
+class _Part(StatelessSinkPartition[tuple[str, Event]]):
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def write_batch(self, items: list[tuple[str, Event]]) -> None:
+        for _, event in items:
+            self._store.order.append(event)
+            self._store.events.setdefault(event.id, event)
+
+
+def run(
+    store: Store,
+    envelopes: Sequence[Envelope],
+    folder: Path,
+    *,
+    world: World | None = None,
+    cut: int | None = None,
+    workers: int = 1,
+) -> None:
+    """Run the dataflow over *envelopes*, resuming what *folder* holds. With *cut* it dies after so many of them."""
+    world = world or World()
+    if not folder.exists():
+        folder.mkdir()
+        init_db_dir(folder, 1)
+    due, known = DueIndex(), KnownResponses()
+    clock = EngineClock(wall=lambda: world.at, boot=lambda: world.at)
+    hearing = Hearing(
+        Decoder(STANDARD, frozenset({"default"})),
+        lambda _: book(),
+        shards=SHARDS,
+        known=known,
+        clock=clock,
+        meter=Uncounted(),
+    )
+    hearing.begin("story")
+
+    def open_lane(state: State | None) -> Lane:
+        position = state["positions"].get("story") if state else None
+        reader = ListReader(world, envelopes, position, cut)
+        return Lane(
+            [Input(reader, position, binding=False)],
+            book="story",
+            due=due,
+            clock=clock,
+            stopping=lambda: False,
+            ends=True,
+            meter=Uncounted(),
+        )
+
+    flow = build(LaneSource(open_lane), hearing, [store], due=due, known=known)
+    config = RecoveryConfig(folder)
+    if workers == 1:
+        run_main(flow, epoch_interval=timedelta(0), recovery_config=config)
+    else:
+        cluster_main(flow, [], 0, epoch_interval=timedelta(0), recovery_config=config, worker_count_per_proc=workers)
+
+
+def said(event: Event) -> dict[str, Any]:
+    """What an event says, but for when we noticed."""
+    return {k: v for k, v in event.data.items() if k not in ("detected_at", "late")}
+
+
+def case_of(store: Store, customer: str) -> str:
+    """The id of the case that *customer*'s response opened."""
+    return next(
+        str(e.case)
+        for e in store.events.values()
+        if e.type == "case.opened" and e.data["response"]["customer"] == customer
+    )
