@@ -5,6 +5,7 @@ error. Exit codes: 0 done, 1 findings (a refused rule, a case that is not there)
 """
 
 import json
+import logging
 import sys
 import time
 import uuid
@@ -23,13 +24,15 @@ from connectors.records import Records, RedisError
 from connectors.stdout import StdoutSink
 from console import inputs as inputs_
 from console.cases import case_lines, case_table
+from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
+from console.demo import FULL_S, Demo
 from feedback.encode import encode_action
 from feedback.instants import Instant, parse_instant, rfc3339
 from feedback.records import Action, Verb
 from flows.books import BookError
 from flows.engine import VERSION, Running, redis_at, run_engine
 from flows.run import StateError, Stop
-from flows.settings import Settings, SettingsError, load
+from flows.settings import DEFAULT_FILE, Settings, SettingsError, load
 from rules.parse import check as check_rules
 from rules.problems import RuleFileErrors
 
@@ -135,6 +138,7 @@ def run(
         )
     readers = inputs_.open_inputs(settings, input or [], follow=follow, form=format, programme=programme, tell=note)
     stop = Stop()
+    note_endpoints(settings)
 
     def started(running: Running) -> None:
         where = running.redis if settings.redis else f"the embedded server at {running.redis}"
@@ -148,9 +152,65 @@ def run(
     note(f"{how}: {ended.open_cases} cases are open, the clocks of {ended.clocks} run on in the next run")
 
 
+def note_endpoints(settings: Settings) -> None:
+    """Events wait in Redis for the second flow; say so, or they wait unseen."""
+    if settings.endpoints:
+        names = ", ".join(endpoint.name for endpoint in settings.endpoints)
+        note(f"webhooks to {names} are posted by the second flow: run `tocsin deliver` beside this")
+
+
 def note(words: str) -> None:
     """A remark for whoever watches; never part of the output."""
     say.print(Text(words))
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=3, help="Ends by itself after so many seconds.")] = FULL_S,
+    settings_file: SettingsOption = None,
+) -> None:
+    """Sample feedback for three audiences through everything, live, with nothing to set up."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    console = Console(highlight=False)
+    if not Demo(load(settings_file or DEFAULT_FILE), seconds, console).run():
+        raise typer.Exit(1)
+
+
+@app.command()
+def deliver(
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+    metrics_port: Annotated[int, typer.Option(help="Port of /metrics, /health and /ready; 0 takes a free one.")] = 9465,
+) -> None:
+    """Post events to the webhooks of the settings: the second flow, beside `tocsin run`."""
+    deliver_until_stopped(settings_of(settings_file, state, redis), metrics_port, note)
+
+
+@app.command()
+def deliveries(
+    dead: Annotated[bool, typer.Option("--dead", help="List what an endpoint never got.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Put dead letters back into their queues.")] = False,
+    enable: Annotated[str, typer.Option(help="Let this disabled endpoint start afresh.")] = "",
+    endpoint: Annotated[str, typer.Option(help="Only this endpoint's.")] = "",
+    event: Annotated[str, typer.Option(help="Only this event's (its id).")] = "",
+    as_json: JsonOption = False,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Show the endpoints and how they do; list or replay dead letters; enable an endpoint again."""
+    settings = settings_of(settings_file, state, redis)
+    asked = Asked(dead=dead, replay=replay, enable=enable, endpoint=endpoint, event=event)
+    with redis_at(settings) as url:
+        found = look_at_deliveries(settings, url, asked)
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    for row in found:
+        print("  ".join(f"{name}={value}" for name, value in row.items() if value not in ("", None)))
+    if not found:
+        note("nothing to show")
 
 
 @app.command()

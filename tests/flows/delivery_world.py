@@ -93,6 +93,7 @@ class Receiver:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.url = ""
         self.runner: web.AppRunner | None = None
+        self.closing = asyncio.Event()
 
     @property
     def ids(self) -> list[str]:
@@ -105,6 +106,7 @@ class Receiver:
         return await self._answer(self, request)
 
     async def start(self, port: int = 0) -> None:
+        self.closing.clear()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self.handle)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
@@ -113,6 +115,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}/hook"
 
     async def stop(self) -> None:
+        self.closing.set()
         if self.runner is not None:
             await self.runner.cleanup()
             self.runner = None
@@ -125,7 +128,10 @@ def status(code: int, **headers: str) -> Answer:
     return answer
 
 
-def first(times: int, before: Answer, then: Answer = status(200)) -> Answer:
+OK = status(200)
+
+
+def first(times: int, before: Answer, then: Answer = OK) -> Answer:
     """*before* for the first *times* requests, *then* for the others."""
 
     async def answer(receiver: Receiver, request: web.Request) -> web.StreamResponse:
@@ -135,8 +141,9 @@ def first(times: int, before: Answer, then: Answer = status(200)) -> Answer:
 
 
 async def hang(receiver: Receiver, request: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError("never")
+    """Says nothing for as long as the receiver lives."""
+    await receiver.closing.wait()
+    return web.Response()
 
 
 async def reset(receiver: Receiver, request: web.Request) -> web.StreamResponse:
@@ -157,7 +164,7 @@ async def reset_mid_body(receiver: Receiver, request: web.Request) -> web.Stream
 
 
 @asynccontextmanager
-async def receiver(answer: Answer = status(200)) -> AsyncIterator[Receiver]:
+async def receiver(answer: Answer = OK) -> AsyncIterator[Receiver]:
     made = Receiver(answer)
     await made.start()
     try:
@@ -194,9 +201,7 @@ class World:
         self, *endpoints: Endpoint, now: Callable[[], float] = time.time
     ) -> tuple["asyncio.Task[None]", asyncio.Event]:
         stop = asyncio.Event()
-        flow = run(
-            self.url, endpoints, ["default"], metrics=self.metrics, now=now, stop=stop, health=self.health
-        )
+        flow = run(self.url, endpoints, ["default"], metrics=self.metrics, now=now, stop=stop, health=self.health)
         return asyncio.create_task(flow), stop
 
     @asynccontextmanager
@@ -221,9 +226,7 @@ class World:
             pending = await self.command("XINFO", "GROUPS", KEYS.events)
             groups = [g if isinstance(g, dict) else dict(zip(g[::2], g[1::2], strict=True)) for g in pending]
             done = bool(groups) and all(not g[b"pending"] and not g[b"lag"] for g in groups) if groups else False
-            return done and not await self.command(
-                "ZCARD", f"{KEYS.stem}deliveries:to:{endpoint}:waiting"
-            )
+            return done and not await self.command("ZCARD", f"{KEYS.stem}deliveries:to:{endpoint}:waiting")
 
         await until_async(is_so)
 
@@ -249,5 +252,3 @@ def endpoint(url: str, **changes: Any) -> Endpoint:
         "timeout_s": 5.0,
     }
     return Endpoint(**(plain | changes))
-
-
