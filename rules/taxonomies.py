@@ -3,7 +3,7 @@
 from ruamel.yaml.nodes import Node as YamlNode
 
 from rules.yaml import Sheet
-from scoring.taxonomy import Node, Taxonomy, fold
+from scoring.taxonomy import Node, Taxonomy, forms
 
 _KEYS = ("title", "phrases", "except", "regulated", "topics")
 MAX_DEPTH = 3
@@ -55,10 +55,11 @@ def _node(sheet: Sheet, path: str, key: str, fields: dict[str, YamlNode], *, reg
 def _phrases(sheet: Sheet, node: YamlNode | None) -> tuple[str, ...]:
     phrases = []
     for member in sheet.list(node):
-        phrase = " ".join(fold(sheet.text(member)).split())
-        bare = phrase.removesuffix("*")
-        if len(bare) < 2 or "*" in bare:
-            sheet.problem(member, f"the phrase {phrase!r}", "words, with a * at the end at most")
+        phrase = sheet.text(member)
+        try:
+            forms(phrase)
+        except ValueError as error:
+            sheet.problem(member, f"the phrase {phrase!r} ({error})", "words, a * at the end, or forms like leak(s|ed)")
         else:
             phrases.append(phrase)
     return tuple(phrases)
