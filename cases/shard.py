@@ -323,10 +323,9 @@ class _Drawer:
 
 
 def _hash_of(response: Response) -> int:
-    """64 bits of what a response says; not of when it was read."""
+    """64 bits of what a response says; not of its times, which a sender may leave to us."""
     said = (response.customer, response.text, response.language, response.scores, response.attributes)
-    rest = (response.channel, response.touchpoint, response.occurred_at)
-    return short_hash(_plain((said, rest)).decode())
+    return short_hash(_plain((said, response.channel, response.touchpoint)).decode())
 
 
 def refused(action: Action, refusal: Refusal, seen_at: Instant) -> Event:

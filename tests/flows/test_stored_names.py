@@ -1,7 +1,5 @@
 """Names under which state is stored. Changing one makes a resume start with nothing, in silence."""
 
-from bytewax.visualize import to_rendered
-
 from cases import shard as shards
 from feedback.decode import Decoder
 from feedback.ids import case_id, event_id, shard_key, shard_of
@@ -21,9 +19,8 @@ def test_the_flow_and_its_steps_keep_their_names() -> None:
     hearing = Hearing(decoder, lambda _: book(), shards=16, known=known, clock=EngineClock(), meter=Uncounted())
     source = LaneSource(lambda _: (_ for _ in ()).throw(AssertionError("not opened")))
     flow = build(source, hearing, [Store()], due=due, known=known)
-    rendered = to_rendered(flow)
-    assert rendered.flow_id == "tocsin"
-    assert [operator.step_id for operator in rendered.operators] == [
+    assert flow.flow_id == "tocsin"
+    assert [operator.step_id for operator in flow.substeps] == [
         "tocsin.lane", "tocsin.hear", "tocsin.split", "tocsin.shards", "tocsin.said", "tocsin.sink_0",
     ]  # fmt: skip
 
