@@ -3,8 +3,9 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,12))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 ARGS ?=
+CASES ?= 100000
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check bench bench-latency bench-throughput lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -29,6 +30,15 @@ check: setup ## ruff, mypy strict, the architecture test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
+
+bench-latency: setup ## arrival to readable in Redis, beside CASES open cases
+	$(BIN)/python -m benchmarks.bench_latency --cases $(CASES)
+
+bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
+	$(BIN)/python -m benchmarks.bench_throughput
+
+bench: setup ## every benchmark
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 lock: ## resolve the dependencies afresh into requirements.lock
 	rm -rf .venv && $(PYTHON) -m venv .venv

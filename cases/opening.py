@@ -136,7 +136,7 @@ def join(telling: Telling, response: Response, reading: Reading, triggers: list[
     telling.say(
         "case.updated",
         at,
-        (_which(response), digest),
+        _which(response, digest),
         **data,
         response=shown(response),
         reading=read(reading),
@@ -153,7 +153,7 @@ def update(telling: Telling, response: Response, reading: Reading, triggers: lis
     telling.say(
         "case.updated",
         at,
-        (_which(response), digest),
+        _which(response, digest),
         **data,
         response=shown(response),
         reading=read(reading),
@@ -232,5 +232,6 @@ def _why(triggers: list[Trigger]) -> str:
     return "; ".join(f"{t.rule}: {', '.join(t.why)}" for t in triggers)
 
 
-def _which(response: Response) -> str:
-    return f"{response.source} {response.id}"
+def _which(response: Response, reading_of: str) -> tuple[str, ...]:
+    """Which reading of which response: *reading_of* tells it from earlier ones, and from a later return to one."""
+    return (response.source, response.id, reading_of)

@@ -62,8 +62,8 @@ class Entry(msgspec.Struct, array_like=True):
     """Hash of (programme, customer): finds the same customer's other cases."""
     wake_at: Instant | None
     open: bool
-    responses: list[tuple[int, int]]
-    """(response key, hash of what it said), newest last, `REMEMBERED` at most."""
+    responses: list[tuple[int, int, int]]
+    """(response key, hash of what it said, how often it said something new), newest last, `REMEMBERED` at most."""
     packed: bytes
 
 
@@ -94,7 +94,7 @@ def summary(body: bytes | None) -> tuple[Instant | None, list[int]]:
 
 def _summary(entries: list[Entry]) -> tuple[Instant | None, list[int]]:
     wake = min((e.wake_at for e in entries if e.wake_at is not None), default=None)
-    return wake, [key for e in entries for key, _ in e.responses]
+    return wake, [key for e in entries for key, _, _ in e.responses]
 
 
 def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
@@ -151,7 +151,7 @@ class _Drawer:
         key = response_key(response.programme, response.source, response.id)
         said = _hash_of(response)
         moment = self._moment(item, response.programme, response.arrived)
-        known = [e for e in self.entries if any(k == key for k, _ in e.responses)]
+        known = [e for e in self.entries if any(k == key for k, _, _ in e.responses)]
         for holder in known:
             triggers = self._hear_again(holder, judged, triggers, key, said, moment)
         groups: dict[tuple[str, str], list[Trigger]] = {}
@@ -164,8 +164,7 @@ class _Drawer:
                 self._open(identity, judged, group, key, said, moment)
                 continue
             telling = Telling(cases.unpack(entry.packed), moment)
-            join(telling, response, judged.reading, group, f"{said:016x}")
-            self._remember(entry, key, said)
+            join(telling, response, judged.reading, group, self._remember(entry, key, said))
             self._keep(entry, telling)
 
     def _hear_again(
@@ -175,10 +174,9 @@ class _Drawer:
         case = cases.unpack(entry.packed)
         rules = {rule.id for rule in case.rules}
         mine = [t for t in triggers if t.rule in rules]
-        if (key, said) not in entry.responses:
+        if not any((k, s) == (key, said) for k, s, _ in entry.responses):
             telling = Telling(case, moment)
-            update(telling, judged.response, judged.reading, mine, f"{said:016x}")
-            self._remember(entry, key, said)
+            update(telling, judged.response, judged.reading, mine, self._remember(entry, key, said))
             self._keep(entry, telling)
         return [t for t in triggers if t.rule not in rules]
 
@@ -201,18 +199,21 @@ class _Drawer:
             return  # this response has opened this case before, and its rules have been renamed since
         earlier = [str(e.id) for e in reversed(self.entries) if e.customer == customer][:5]
         telling = open_case(id_, response, judged.reading, triggers, earlier=earlier, moment=moment)
-        self._file(id_, identity, customer, [(key, said)], telling)
+        self._file(id_, identity, customer, [(key, said, 1)], telling)
 
     def _file(
-        self, id_: CaseId, identity: int, customer: int, responses: list[tuple[int, int]], telling: Telling
+        self, id_: CaseId, identity: int, customer: int, responses: list[tuple[int, int, int]], telling: Telling
     ) -> None:
         entry = Entry(id_, identity, customer, None, True, responses, b"")
         self._keep(entry, telling)
         self.entries.append(entry)
 
     @staticmethod
-    def _remember(entry: Entry, key: int, said: int) -> None:
-        entry.responses = [*(pair for pair in entry.responses if pair[0] != key), (key, said)][-REMEMBERED:]
+    def _remember(entry: Entry, key: int, said: int) -> str:
+        """Keep what the response says now; returns what tells this reading of it from every other."""
+        times = 1 + max((n for k, _, n in entry.responses if k == key), default=0)
+        entry.responses = [*(kept for kept in entry.responses if kept[0] != key), (key, said, times)][-REMEMBERED:]
+        return f"{said:016x} {times}"
 
     # -- actions ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,161 @@
+"""The lifecycle driven by a machine: whatever people, customers and clocks do, the promises about a case hold."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from cases import case as cases
+from cases import shard as shards
+from cases.clocks import State
+from cases.events import Event
+from cases.lifecycle import ENDINGS, OUTCOME_FIELDS, TABLE, Ending, Status
+from cases.shard import Item, Judged
+from feedback.ids import shard_of
+from feedback.instants import Instant
+from feedback.records import Action, Tick, Verb
+from rules.judge import judge
+from scoring.reading import Reading
+from tests.builders import START, response
+from tests.flows.story import SHARDS, book
+
+BOOK = book()
+SHARD = shard_of("default", "c1", SHARDS)
+OUTCOME = dict.fromkeys(OUTCOME_FIELDS, "said")
+
+
+def judged(at: Instant, id_: str, nps: float, text: str) -> Judged:
+    bands = {"nps": "detractor" if nps <= 6 else "promoter"}
+    said = response(id=id_, received_at=at, occurred_at=at, arrived=float(at), scores={"nps": nps}, text=text)
+    reading = Reading(language="en", bands=bands)
+    return Judged(response=said, reading=reading, triggers=judge(BOOK.sets["default"], said, reading).triggers)
+
+
+class Life(RuleBasedStateMachine):
+    """One shard, one customer, time that only moves forward."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.at = START
+        self.body: bytes | None = None
+        self.ticked: bytes | None = None
+        """The same shard, looked at by a tick before every item: it must say the same."""
+        self.said: list[Event] = []
+        self.also: list[Event] = []
+        self.number = 0
+
+    def give(self, what: Judged | Action | Tick) -> list[Event]:
+        item = Item(shard=SHARD, what=what, rules=BOOK.sets, seen_at=self.at)
+        tick = Item(shard=SHARD, what=Tick(shard=SHARD, at=self.at), rules=BOOK.sets, seen_at=self.at)
+        stepped = shards.step(SHARD, self.body, [item])
+        again = shards.step(SHARD, self.ticked, [tick, item])
+        self.body, self.ticked = stepped.body, again.body
+        self.said += stepped.events
+        self.also += again.events
+        return stepped.events
+
+    @rule(seconds=st.integers(1, 50))
+    def time_passes(self, seconds: int) -> None:
+        self.at = Instant(self.at + seconds)
+        self.give(Tick(shard=SHARD, at=self.at))
+
+    @rule(minutes=st.integers(2, 40))
+    def an_outage(self, minutes: int) -> None:
+        self.at = Instant(self.at + 60 * minutes)
+        self.give(Tick(shard=SHARD, at=self.at))
+
+    @rule(id_=st.sampled_from("abc"), nps=st.sampled_from([1.0, 9.0]), text=st.sampled_from(["", "late", "so late"]))
+    def a_response(self, id_: str, nps: float, text: str) -> None:
+        self.give(judged(self.at, id_, nps, text))
+
+    @rule(id_=st.sampled_from("abc"))
+    def the_same_response_twice(self, id_: str) -> None:
+        self.give(judged(self.at, id_, 1.0, "late"))
+        assert self.give(judged(self.at, id_, 1.0, "late")) == []
+
+    @rule(
+        verb=st.sampled_from(list(Verb)),
+        by=st.sampled_from(["ann", "bob", "cat"]),
+        ago=st.integers(0, 400),
+        which=st.integers(0, 3),
+        reason=st.sampled_from(["", "why"]),
+        data=st.sampled_from(
+            [{}, {"outcome": OUTCOME}, {"to": "bob"}, {"to": "head"}, {"clock": "resolve", "by": "1h"}, {"name": "x"}]
+        ),
+    )
+    def an_action(self, verb: Verb, by: str, ago: int, which: int, reason: str, data: dict[str, Any]) -> None:
+        entries = shards.unpack(self.body)
+        case = entries[which % len(entries)].id if entries else "c-1-000000000000"
+        self.number += 1
+        action = Action(
+            id=f"a{self.number}", programme="default", case=case, do=verb, by=by, at=Instant(self.at - ago),
+            received_at=self.at, arrived=float(self.at), reason=reason, data=data,
+        )  # fmt: skip
+        before = {entry.id: entry for entry in entries}
+        events = self.give(action)
+        assert events, "every action is answered"
+        if entries:
+            assert [e for e in self.give(action) if e.data.get("action") == action.id] == [], "the same id acts once"
+        if events[-1].type == "action.refused" and case in before:
+            now = next(e for e in shards.unpack(self.body) if e.id == case)
+            was = cases.unpack(before[case].packed)
+            if len(events) == 1:
+                assert cases.unpack(now.packed).status == was.status, "a refusal changes nothing"
+
+    @invariant()
+    def nothing_broke(self) -> None:
+        assert not [e.data for e in getattr(self, "said", ()) if e.type == "item.quarantined"]
+
+    @invariant()
+    def a_tick_more_or_less_changes_nothing(self) -> None:
+        if hasattr(self, "said"):
+            assert sorted(e.id for e in self.said) == sorted(e.id for e in self.also)
+
+    @invariant()
+    def events_are_told_apart_and_in_order(self) -> None:
+        said = getattr(self, "said", [])
+        assert len({e.id for e in said}) == len(said)
+        last: dict[Any, int] = {}
+        for event in said:
+            if event.case is not None:
+                assert event.sequence == last.get(event.case, 0) + 1
+                last[event.case] = event.sequence
+
+    @invariant()
+    def cases_keep_their_promises(self) -> None:
+        entries = shards.unpack(getattr(self, "body", None))
+        still_open = [e.identity for e in entries if e.open]
+        assert len(set(still_open)) == len(still_open), "one open case for each identity"
+        for entry in entries:
+            case = cases.unpack(entry.packed)
+            assert cases.pack(case) == entry.packed
+            assert len(entry.packed) < 4000
+            assert case.owner, "never without a name while the roster has one"
+            live = [c.name for c in case.clocks if c.state in (State.RUNNING, State.PAUSED)]
+            assert len(set(live)) == len(live), "one running clock of each name"
+            for clock in case.clocks:
+                assert clock.state is not State.BREACHED or clock.due_at <= self.at
+            if case.status is Status.CLOSED:
+                assert not [c for c in case.clocks if c.is_live]
+                assert case.ending == Ending.INVALIDATED or all(case.outcome.get(name) for name in OUTCOME_FIELDS)
+
+
+Life.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestLife = Life.TestCase
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_can_be_left_or_corrected(status: Status) -> None:
+    assert any(start is status for start, _ in TABLE)
+
+
+def test_closing_needs_a_resolution_first() -> None:
+    assert [status for status, verb in TABLE if verb is Verb.CLOSE] == [Status.RESOLVED]
+
+
+def test_every_ending_says_which_clocks_it_ends() -> None:
+    assert set(ENDINGS) == set(Ending)

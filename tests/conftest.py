@@ -1,0 +1,40 @@
+"""A real server for whoever asks: Valkey in a wheel, with an append-only file, empty at each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.embedded import Embedded
+from connectors.redis_link import client
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    embedded = Embedded(tmp_path_factory.mktemp("server"))
+    yield embedded
+    embedded.close()
+
+
+@pytest.fixture
+def store_url(server: Embedded) -> str:
+    """URL of the server, emptied."""
+    with client(server.url) as connection:
+        connection.flushall()
+    return server.url
+
+
+@pytest.fixture
+def redis(store_url: str) -> Iterator[Any]:
+    connection = client(store_url)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Embedded]:
+    """A server for a test that kills it."""
+    embedded = Embedded(tmp_path / "own")
+    yield embedded
+    embedded.close()

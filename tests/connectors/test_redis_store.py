@@ -1,0 +1,113 @@
+"""The store against a real server: idempotent, ordered, and written again when the server lost something."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cases.events import Event
+from connectors.embedded import Embedded
+from connectors.records import Records
+from connectors.redis_link import client
+from connectors.redis_store import RedisStore
+from feedback.instants import Instant
+from tests.builders import START, engine, envelope
+from tests.flows.story import book
+
+
+def events(count: int = 3) -> list[Event]:
+    """What the engine says of a few detractors and something unreadable."""
+    world = engine(book())
+    records = [
+        envelope({"id": f"r{n}", "customer": f"c{n}", "scores": {"nps": 1}, "text": "schlecht ✗"}, START, str(n))
+        for n in range(count)
+    ]
+    said = world.hear([*records, envelope(b"\xff not json", START, "bad")])
+    return [*said, *world.advance(Instant(START + 400))]
+
+
+def written(redis: Any) -> list[str]:
+    return [fields[b"id"].decode() for _, fields in redis.xrange("tocsin:{default}:events")]
+
+
+def test_events_are_written_in_order_and_once(store_url: str, redis: Any) -> None:
+    said = events()
+    store = RedisStore(store_url, ["default"])
+    store.write(said)
+    store.write(said)
+    store.close()
+    assert written(redis) == [event.id for event in said]
+
+
+def test_a_replay_in_another_order_changes_no_record(store_url: str, redis: Any) -> None:
+    said = events()
+    store = RedisStore(store_url, ["default"])
+    store.write(said)
+    case = next(str(event.case) for event in said if event.case)
+    before = redis.hgetall(f"tocsin:{{default}}:case:{case}")
+    for event in said:
+        store.write([event])
+    store.close()
+    assert redis.hgetall(f"tocsin:{{default}}:case:{case}") == before
+
+
+def test_the_record_is_what_people_see(store_url: str) -> None:
+    said = events(1)
+    store = RedisStore(store_url, ["default"])
+    store.write(said)
+    store.close()
+    records = Records(store_url)
+    case = next(str(event.case) for event in said if event.case)
+    record = records.case("default", case)
+    assert record is not None
+    assert [entry["id"] for entry in record["log"]] == [event.id for event in said if event.case]
+    assert record["responses"][0]["text"] == "schlecht ✗"
+    assert [row["id"] for row in records.cases("default")] == [case]
+    assert records.dead("default")[0]["reason"] == "not_json"
+    records.close()
+
+
+def test_what_a_killed_server_lost_is_written_again(own_server: Embedded, tmp_path: Path) -> None:
+    said = events()
+    store = RedisStore(own_server.url, ["default"])
+    store.write(said[:5])
+    server = own_server._server
+    assert server is not None
+    assert server._process is not None
+    port = server.port
+    os.kill(server._process.pid, signal.SIGKILL)
+    server._process.wait()
+    files = list((tmp_path / "own" / "redis").rglob("*.incr.aof"))
+    for file in files:
+        os.truncate(file, 0)  # the last second, and everything else
+    server._process = None
+    server._desired_port = port
+    server.start()
+    store.write(said[5:])
+    store.close()
+    with client(own_server.url) as connection:
+        assert sorted(written(connection)) == sorted(event.id for event in said)
+
+
+def test_what_is_not_confirmed_goes_into_the_snapshot_and_is_written_by_the_next(store_url: str, redis: Any) -> None:
+    said = events()
+    first = RedisStore(store_url, ["default"])
+    first.write(said)
+    kept = first.unconfirmed()
+    first.close()
+    assert kept
+    redis.flushall()
+    second = RedisStore(store_url, ["default"])
+    second.restore(kept)
+    second.write([])
+    second.close()
+    assert written(redis) == [event.id for event in said]
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x93\x02\xa1x\x90"])
+def test_a_snapshot_of_another_form_is_refused(store_url: str, raw: bytes) -> None:
+    store = RedisStore(store_url, ["default"])
+    with pytest.raises(ValueError, match="batch of events"):
+        store.restore([raw])
