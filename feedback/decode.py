@@ -2,9 +2,12 @@
 
 An ordinary response takes one pass by a typed decoder (3 us); anything unusual takes the slow way, which knows
 how to say what is wrong. `detail` says the field, what was found and what was expected, never a customer's words.
+JSON as msgspec reads it: strict, no NaN; of a key that is there twice the last one counts. null means absent.
+A number written as text is taken for a score, and a number for an `id` or `customer`, since tools send both.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +26,8 @@ MAX_ATTRIBUTES = 64
 MAX_DEPTH = 32
 FUTURE_S = 300
 """A kiosk's clock may be this much ahead of ours before we call its time impossible."""
+SKEW_S = 5
+"""An action's `at` may be this far after we received it (two machines' clocks); it is then taken as of receipt."""
 KEPT_OF_ORIGINAL = 64 * 1024
 
 REASONS = frozenset(
@@ -30,9 +35,10 @@ REASONS = frozenset(
         "not_json", "not_an_object", "too_large", "too_deep", "text_too_long", "bad_text", "missing_field",
         "wrong_type", "bad_id", "bad_time", "naive_time", "impossible_time", "score_out_of_range", "bad_score",
         "too_many_attributes", "attribute_too_long", "unknown_kind", "unknown_programme", "unknown_verb",
+        "bad_row", "cut_off", "door_fault",
     }
 )  # fmt: skip
-"""Every reason there is; each is a metric label's value."""
+"""Every reason there is; each is a metric label's value. The last three are found by a door, see `Envelope.fault`."""
 
 
 class _Wire(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,6 +58,10 @@ class _Wire(msgspec.Struct, forbid_unknown_fields=True):
     attributes: dict[str, str | float | bool] = {}
 
 
+class _Named(msgspec.Struct):
+    programme: str = ""
+
+
 class _Wrong(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
@@ -61,6 +71,11 @@ class _Wrong(Exception):
 _FIELDS = frozenset(_Wire.__struct_fields__)
 _typed = msgspec.json.Decoder(_Wire)
 _any = msgspec.json.Decoder()
+_named = msgspec.json.Decoder(_Named)
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+_NUMERAL = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _NAMES = ("source", "programme", "customer", "channel", "touchpoint", "language")
 
 
@@ -73,33 +88,46 @@ class Decoder:
         """Scores of metrics that nobody declared, by name (the first 100 names): kept as attributes."""
 
     def decode(self, envelope: Envelope) -> Record:
-        """What *envelope* holds."""
+        """What *envelope* holds. Raises nothing, whatever the bytes."""
         try:
             return self._decode(envelope)
         except _Wrong as wrong:
             reason, detail = wrong.reason, wrong.detail
         except RecursionError:
             reason, detail = "too_deep", f"nested deeper than {MAX_DEPTH}"
-        programme = envelope.programme if envelope.programme in self._programmes else min(self._programmes)
         return Rejected(
             reason=reason,
             detail=detail,
-            programme=programme,
+            programme=self._whose(envelope),
             source=envelope.source,
             position=envelope.position,
             received_at=Instant(int(envelope.received_at)),
             original=envelope.raw[:KEPT_OF_ORIGINAL],
         )
 
+    def _whose(self, envelope: Envelope) -> str:
+        """The programme whose dead letter it is: the record's own if it can be made out and is declared."""
+        try:
+            named = _named.decode(envelope.raw).programme if len(envelope.raw) <= MAX_RECORD else ""
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            named = ""
+        for programme in (named, envelope.programme):
+            if programme in self._programmes:
+                return programme
+        return min(self._programmes, default=envelope.programme)
+
     def _decode(self, envelope: Envelope) -> Record:
         raw = envelope.raw
+        if envelope.fault:
+            reason, _, detail = envelope.fault.partition(": ")
+            raise _Wrong(reason if reason in REASONS else "door_fault", detail[:200])
         if len(raw) > MAX_RECORD:
             raise _Wrong("too_large", f"a record of {len(raw)} bytes; at most {MAX_RECORD}")
         try:
             wire = _typed.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return self._slowly(_parse(raw), envelope)
-        if wire.kind != "response":
+        if wire.kind != "response" or b"\\u0000" in raw:
             return self._slowly(_parse(raw), envelope)
         return self._response(wire, envelope)
 
@@ -124,7 +152,6 @@ class Decoder:
             scores, attributes = self._scores(scores, attributes)
         if attributes:
             _check_attributes(attributes)
-        _check_text(wire.id, wire.customer, text)
         return Response(
             programme=programme,
             source=wire.source or envelope.source,
@@ -166,7 +193,7 @@ class Decoder:
     def _slowly(self, record: Any, envelope: Envelope) -> Record:
         if not isinstance(record, dict):
             raise _Wrong("not_an_object", f"{_kind(record)}; expected a JSON object")
-        _check_depth(record)
+        _check_values(record)
         kind = _text(record, "kind") or "response"
         if kind == "response":
             return self._response(self._loose(record), envelope)
@@ -178,14 +205,20 @@ class Decoder:
         id_ = _text(record, "id")
         if not id_ or len(id_) > MAX_ID:
             raise _Wrong("missing_field" if not id_ else "bad_id", f"id of {len(id_)} characters; 1 to {MAX_ID}")
-        _check_text(id_, str(record.get("by", "")), str(record.get("reason", "")))
+        for name in ("customer", "case", "do", "by", "result"):
+            if len(_text(record, name)) > MAX_ID:
+                raise _Wrong("bad_id", f"{name} of {len(_text(record, name))} characters; at most {MAX_ID}")
+        if len(_text(record, "reason")) > MAX_TEXT:
+            raise _Wrong("text_too_long", f"reason of {len(_text(record, 'reason'))} characters; at most {MAX_TEXT}")
         if kind == "action":
             return _action(record, envelope, programme, id_)
         received_at = Instant(int(envelope.received_at))
         if kind == "control":
+            if not (do := _text(record, "do")):
+                raise _Wrong("missing_field", "no do; a control says what is to be done")
             return Control(
                 id=id_,
-                do=_text(record, "do"),
+                do=do,
                 received_at=received_at,
                 by=envelope.principal or _text(record, "by"),
                 data=_data(record),
@@ -215,10 +248,11 @@ class Decoder:
         attributes = record.get("attributes") or {}
         if not isinstance(attributes, dict):
             raise _Wrong("wrong_type", f"attributes is {_kind(attributes)}; expected an object")
+        # What stands under `attributes` was meant as one, so it wins over a stray field of that name.
         kept = {**{k: v for k, v in record.items() if k not in _FIELDS}, **attributes}
         return _Wire(
-            scores={str(k): _number(str(k), v) for k, v in scores.items() if v is not None},
-            attributes={str(k): v for k, v in kept.items() if isinstance(v, str | float | int | bool)},
+            scores={k: _number(k, v) for k, v in scores.items() if v is not None},
+            attributes={k: v if isinstance(v, str | bool) else float(v) for k, v in kept.items() if _is_scalar(v)},
             **plain,
         )
 
@@ -239,7 +273,7 @@ def _action(record: dict[str, Any], envelope: Envelope, programme: str, id_: str
         case=case,
         do=verb,
         by=by,
-        at=_past(_text(record, "at"), "at", received_at, 0),
+        at=min(received_at, _past(_text(record, "at"), "at", received_at, SKEW_S)),
         received_at=received_at,
         arrived=envelope.received_at,
         principal=envelope.principal,
@@ -251,16 +285,23 @@ def _action(record: dict[str, Any], envelope: Envelope, programme: str, id_: str
 def _parse(raw: bytes) -> Any:
     try:
         return _any.decode(raw.removeprefix(b"\xef\xbb\xbf"))
-    except UnicodeDecodeError as error:
-        raise _Wrong("bad_text", f"a byte that is no UTF-8 at {error.start}") from None
+    except UnicodeDecodeError:
+        raise _Wrong("bad_text", "bytes that are no UTF-8; expected JSON in UTF-8") from None
     except msgspec.DecodeError as error:
-        # A lone surrogate, and JSON cut off in the middle, are both told apart by msgspec's own words.
-        reason = "bad_text" if "surrogate" in str(error) or "utf-8" in str(error).lower() else "not_json"
-        raise _Wrong(reason, f"{str(error)[:120]}") from None
+        if b"\x00" in raw:
+            raise _Wrong("bad_text", f"a NUL byte at {raw.index(0)}; expected JSON") from None
+        if lone := _LONE_SURROGATE.search(raw):
+            raise _Wrong("bad_text", f"a lone surrogate at byte {lone.start()}; expected Unicode text") from None
+        if "out of range" in str(error):
+            raise _Wrong("wrong_type", "a number too large to hold") from None
+        # msgspec's words name a byte and a kind of fault, and quote nothing.
+        raise _Wrong("not_json", f"{str(error)[:120]}; expected one JSON object") from None
 
 
 def _data(record: dict[str, Any]) -> dict[str, Any]:
-    data = record.get("data") or {}
+    data = record.get("data")
+    if data is None:
+        return {}
     if not isinstance(data, dict):
         raise _Wrong("wrong_type", f"data is {_kind(data)}; expected an object")
     return data
@@ -280,10 +321,9 @@ def _text(record: dict[str, Any], name: str) -> str:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, bool):
         raise _Wrong("wrong_type", f"scores.{_cut(name)} is true or false; expected a number")
-    try:
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMERAL.fullmatch(value)):
         return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise _Wrong("wrong_type", f"scores.{_cut(name)} is {_kind(value)}; expected a number") from None
+    raise _Wrong("wrong_type", f"scores.{_cut(name)} is {_kind(value)}; expected a number")
 
 
 def _past(text: str, field: str, received_at: Instant, tolerance_s: int) -> Instant:
@@ -293,7 +333,11 @@ def _past(text: str, field: str, received_at: Instant, tolerance_s: int) -> Inst
         at = parse_instant(text)
     except (ValueError, OverflowError) as error:
         words = str(error)
-        raise _Wrong("naive_time" if "no offset" in words else "bad_time", f"{field}: {words[:120]}") from None
+        if "no offset" in words:
+            reason = "naive_time"
+        else:
+            reason = "impossible_time" if "outside" in words else "bad_time"
+        raise _Wrong(reason, f"{field}: {words[:120]}") from None
     if at > received_at + tolerance_s:
         raise _Wrong("impossible_time", f"{field} is {at - received_at} s after it was received")
     return at
@@ -307,34 +351,32 @@ def _check_attributes(attributes: dict[str, Scalar]) -> None:
             raise _Wrong("attribute_too_long", f"attribute {_cut(name)}; values of at most {MAX_ATTRIBUTE} characters")
         if isinstance(value, float) and not math.isfinite(value):
             raise _Wrong("wrong_type", f"attribute {_cut(name)} is not a finite number")
-        if isinstance(value, str):
-            _check_text(value)
-        _check_text(name)
 
 
-def _check_text(*texts: str) -> None:
-    for text in texts:
-        if "\x00" in text:
-            raise _Wrong("bad_text", "a NUL character; expected text")
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise _Wrong("bad_text", "a lone surrogate; expected Unicode text") from None
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
+def _check_values(record: dict[str, Any]) -> None:
+    """Refuse what no later step could hold: deep nesting, NUL in a text, integers of more than 64 bits."""
+    level: list[Any] = [record]
     for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-        if not level:
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                below += value
+                below += value.values()
+            elif isinstance(value, list):
+                below += value
+            elif isinstance(value, str):
+                if "\x00" in value:
+                    raise _Wrong("bad_text", "a NUL character; expected text")
+            elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise _Wrong("wrong_type", "a whole number of more than 64 bits")
+        if not below:
             return
+        level = below
     raise _Wrong("too_deep", f"nested deeper than {MAX_DEPTH}")
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | float | int | bool)
 
 
 def _kind(value: Any) -> str:

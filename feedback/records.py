@@ -30,6 +30,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """The programme of records that name none."""
     principal: str = ""
     """Who the door says is acting (a login, a key's name); empty when the door knows nobody."""
+    fault: str = ""
+    """Why the door could not make a record of it, as `reason: detail`; `raw` is then what was there."""
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
