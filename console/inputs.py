@@ -10,7 +10,7 @@ from connectors.files import FileReader, Lines, Rows, StdinReader
 from connectors.journal import Journal
 from connectors.reading import Reader
 from flows.engine import OpenReader, journal_of
-from flows.settings import Settings
+from flows.settings import DEFAULT_FILE, Settings
 
 _FORMS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv"}
 
@@ -49,7 +49,9 @@ def open_inputs(
         if not file.is_file():
             raise InputError(f"{path} does not exist, or is no file; check the path after --input")
         try:
-            rows = rows_for(file, settings.csv, settings.metrics, settings.file, tell) if kind == "csv" else None
+            # The shipped settings are nobody's to edit: a file of one's own goes beside the data.
+            said_in = Path("tocsin.yaml") if settings.file == DEFAULT_FILE else settings.file
+            rows = rows_for(file, settings.csv, settings.metrics, said_in, tell) if kind == "csv" else None
         except CsvMappingError as error:
             raise InputError(str(error)) from None
         _add(opened, source_name(file), _file(settings, file, programme, follow, rows))

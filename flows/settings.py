@@ -63,8 +63,8 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    programmes: dict[str, Programme]
-    rules: str = "rules"
+    programmes: dict[str, Programme] = {}
+    rules: str = ""
     metrics: dict[str, DeclaredMetric] = {}
     engine: EngineSettings = EngineSettings()
     endpoints: list[DeclaredEndpoint] = []
@@ -107,7 +107,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         raise SettingsError(f"{path}: engine.shards is {shards}; expected 1 to {MAX_SHARDS}")
     if not 50 <= declared.engine.epoch_ms <= 60_000:
         raise SettingsError(f"{path}: engine.epoch_ms is {declared.engine.epoch_ms}; expected 50 to 60000")
-    rules = Path(declared.rules)
+    programmes = declared.programmes or {"default": Programme(rules="contact-centre")}
+    rules = Path(declared.rules) if declared.rules else CHECKOUT / "rules"
     try:
         port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))
     except ValueError:
@@ -115,7 +116,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     return Settings(
         file=path,
         rules=rules if rules.is_absolute() else path.resolve().parent / rules,
-        programmes=declared.programmes,
+        programmes=programmes,
         metrics={**STANDARD, **{name: _metric(path, name, m) for name, m in declared.metrics.items()}},
         engine=declared.engine,
         endpoints=tuple(declared.endpoints),
