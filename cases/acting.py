@@ -73,7 +73,7 @@ def _taken_up(telling: Telling, action: Action) -> None:
     else:
         for index, clock in enumerate(case.clocks):
             if clock.is_live and clock.spec.takeover:
-                _stop(telling, index, action.at, f"{action.by} took it up", action.by)
+                _stop(telling, index, action, f"{action.by} took it up")
 
 
 def _assign(telling: Telling, action: Action) -> None:
@@ -100,9 +100,11 @@ def _restart_takeover(telling: Telling, action: Action) -> None:
     for name, last in specs.items():
         for index, clock in enumerate(case.clocks):
             if clock.name == name and clock.is_live:
-                _stop(telling, index, action.at, "assigned to somebody else", action.by)
-        again = clocks.arm(last.spec, action.at, last.occurrence + 1)
-        telling.arm(again, action.at, instead_of=case.clocks.index(_newest(case.clocks, name)))
+                _stop(telling, index, action, "assigned to somebody else")
+        newest = _newest(case.clocks, name)
+        # From when they are told, which for an assignment recorded late is later than `action.at`.
+        again = clocks.arm(last.spec, action.received_at, newest.occurrence + 1)
+        telling.arm(again, action.received_at, instead_of=case.clocks.index(newest))
 
 
 def _note(telling: Telling, action: Action) -> None:
@@ -160,12 +162,12 @@ def _extend(telling: Telling, action: Action) -> None:
         raise Refusal("bad_span", f"say data.by = how long: {error}") from None
     if not action.data.get("clock"):
         raise Refusal("clock_missing", "say data.clock = which clock")
-    for index in _named(telling, action, lambda c: c.state in (State.RUNNING, State.BREACHED)):
+    for index in _named(telling, action, lambda c: c.is_live):
         clock = telling.case.clocks[index]
         if clock.extended_s + by_s > clock.spec.extendable_s:
             most = clock.spec.extendable_s - clock.extended_s
             raise Refusal("not_extendable", f"{clock.name} may be extended by {most} s more, not {by_s}")
-        if action.at >= clock.due_at:
+        if action.at >= clock.due_at and clock.state is not State.PAUSED:
             raise Refusal("already_late", f"{clock.name} was due at {rfc3339(clock.due_at)}")
         _correct_breach(telling, clock, action)
         telling.case.clocks[index] = clocks.extended(clock, by_s, action.received_at)
@@ -182,6 +184,7 @@ def _resolve(telling: Telling, action: Action) -> None:
 
 
 def _confirm(telling: Telling, action: Action) -> None:
+    _after_resolution(telling, action)
     _merge_outcome(telling, action)
     _say(telling, "case.updated", action, change="confirmed", outcome=telling.case.outcome)
     _meet(telling, action, Verb.CONFIRM)
@@ -189,6 +192,7 @@ def _confirm(telling: Telling, action: Action) -> None:
 
 def _close(telling: Telling, action: Action) -> None:
     case = telling.case
+    _after_resolution(telling, action)
     _merge_outcome(telling, action)
     missing = [name for name in OUTCOME_FIELDS if case.outcome.get(name) in (None, "")]
     if missing:
@@ -203,8 +207,16 @@ def _invalidate(telling: Telling, action: Action) -> None:
     _say(telling, "case.invalidated", action)
 
 
+def _after_resolution(telling: Telling, action: Action) -> None:
+    case = telling.case
+    since = case.resolved_at or case.closed_at
+    if action.at < since:
+        raise Refusal("before_the_resolution", f"{case.id} was {case.ending or case.status} at {rfc3339(since)}")
+
+
 def _reopen(telling: Telling, action: Action) -> None:
     case = telling.case
+    _after_resolution(telling, action)
     if case.is_open is False and action.at >= case.closed_at + case.reopen_for_s:
         raise Refusal("reopened_too_late", "send it again: it opens a linked case")
     case.reopened += 1
@@ -219,7 +231,7 @@ def _reopen(telling: Telling, action: Action) -> None:
             continue
         if clock.spec.starts is ClockStart.RESOLVED:
             if clock.is_live:
-                _stop(telling, index, action.at, "reopened", action.by)
+                _stop(telling, index, action, "reopened")
         elif restorable and not clock.spec.takeover:
             # What recurs or restarts begins afresh; what ran once goes on with the time it had left.
             afresh = clock.spec.recurring or clock.spec.restarts
@@ -306,10 +318,13 @@ def _say_clock(telling: Telling, type_: str, clock: Clock, action: Action, /, **
 def _named(telling: Telling, action: Action, which: Callable[[Clock], bool]) -> list[int]:
     """Indexes of the clocks that `data.clock` names (all that may, when it names none) and *which* allows."""
     name = action.data.get("clock")
+    held = telling.case.clocks
     found = [
         index
-        for index, clock in enumerate(telling.case.clocks)
-        if which(clock) and (clock.name == name or (name is None and clock.spec.pausable))
+        for index, clock in enumerate(held)
+        if which(clock)
+        and (clock.name == name or (name is None and clock.spec.pausable))
+        and clock is _newest(held, clock.name)  # an earlier period of a recurring clock is past
     ]
     if not found:
         names = ", ".join(sorted({c.name for c in telling.case.clocks})) or "none"
@@ -322,23 +337,25 @@ def _meet(telling: Telling, action: Action, by: str) -> None:
     case = telling.case
     for index, clock in enumerate(case.clocks):
         if clock.is_live and by in clock.spec.meets and not clock.spec.restarts:
-            newest = _newest(case.clocks, clock.name).occurrence == clock.occurrence
-            _meet_one(telling, index, action)
-            if clock.spec.recurring and newest:
-                at = Instant(max(action.at, clock.started_at))
-                telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at, instead_of=index)
+            if not (clock.spec.recurring and _newest(case.clocks, clock.name) is clock):
+                _meet_one(telling, index, action)
+                continue
+            if action.at < clock.started_at:  # it kept the period before, and was recorded in this one
+                _stop(telling, index, action, f"{action.do} took place before this period began")
+            else:
+                _meet_one(telling, index, action)
+            telling.arm(clocks.arm(clock.spec, action.at, clock.occurrence + 1), action.at, instead_of=index)
 
 
 def _meet_one(telling: Telling, index: int, action: Action) -> None:
     clock = telling.case.clocks[index]
-    at = Instant(max(action.at, clock.started_at))
     _correct_breach(telling, clock, action)
-    kept = clocks.met(clock, at)
+    kept = clocks.met(clock, action.at)
     telling.case.clocks[index] = kept
     data: dict[str, Any] = {"by": action.by}
     if kept.breached:
-        data["late_by_s"] = at - clock.due_at
-    telling.say_clock("clock.met", kept, at, **data)
+        data["late_by_s"] = kept.stopped_at - kept.due_at
+    telling.say_clock("clock.met", kept, kept.stopped_at, **data)
 
 
 def _correct_breach(telling: Telling, clock: Clock, action: Action) -> None:
@@ -364,23 +381,24 @@ def _activity(telling: Telling, action: Action) -> None:
     for index, clock in enumerate(case.clocks):
         if not (clock.is_live and clock.spec.restarts and "activity" in clock.spec.meets):
             continue
-        if action.at < clock.started_at:
+        if action.at < clock.started_at or clock.state is State.PAUSED:
             continue
         if clock.state is State.BREACHED:
             _meet_one(telling, index, action)
         case.clocks[index] = clocks.arm(clock.spec, action.at, clock.occurrence + 1)
 
 
-def _stop(telling: Telling, index: int, at: Instant, why: str, by: str) -> None:
-    clock = clocks.ended(telling.case.clocks[index], at)
+def _stop(telling: Telling, index: int, action: Action, why: str) -> None:
+    _correct_breach(telling, telling.case.clocks[index], action)
+    clock = clocks.ended(telling.case.clocks[index], action.at)
     telling.case.clocks[index] = clock
-    telling.say_clock("clock.ended", clock, at, reason=why, by=by)
+    telling.say_clock("clock.ended", clock, clock.stopped_at, reason=why, by=action.by)
 
 
 def _end_clocks(telling: Telling, action: Action, ending: Ending) -> None:
     for index, clock in enumerate(telling.case.clocks):
         if clock.is_live and clock.spec.starts.value in ENDINGS[ending]:
-            _stop(telling, index, action.at, ending.value, action.by)
+            _stop(telling, index, action, ending.value)
 
 
 def _end(telling: Telling, action: Action, ending: Ending) -> None:
@@ -395,6 +413,9 @@ def _arm_started(telling: Telling, start: ClockStart, at: Instant) -> None:
     """Clocks that begin at a later moment of the case's life wait, with it, in `later`."""
     case = telling.case
     for spec in [s for s in case.later if s.starts is start]:
+        # A new owner acknowledges anew; the promise that the first acknowledgement began is the same one.
+        if any(c.name == spec.name and (c.is_live or start is ClockStart.ACKNOWLEDGED) for c in case.clocks):
+            continue
         occurrence = max((c.occurrence for c in case.clocks if c.name == spec.name), default=0) + 1
         telling.arm(clocks.arm(spec, at, occurrence), at)
 

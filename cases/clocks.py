@@ -76,17 +76,25 @@ def wake_at(clock: Clock) -> Instant | None:
 
 def met(clock: Clock, at: Instant) -> Clock:
     """Kept, at *at*; late when that is `due_at` or after."""
-    return replace(clock, state=State.MET, stopped_at=at, breached=at >= clock.due_at)
+    return _stopped(clock, State.MET, at)
 
 
 def ended(clock: Clock, at: Instant) -> Clock:
-    """Stopped without being kept."""
-    return replace(clock, state=State.ENDED, stopped_at=at)
+    """Stopped without being kept; late only when it was so by *at*."""
+    return _stopped(clock, State.ENDED, at)
+
+
+def _stopped(clock: Clock, state: State, at: Instant) -> Clock:
+    at = Instant(max(at, clock.started_at))
+    due = clock.due_at
+    if clock.state is State.PAUSED and at > clock.stopped_at:
+        due = Instant(at + left_s(clock))  # what it had left when it was paused, it has still
+    return replace(clock, state=state, due_at=due, stopped_at=at, breached=at >= due)
 
 
 def paused(clock: Clock, at: Instant) -> Clock:
-    """Stands still from *at*, which must lie before `due_at`."""
-    return replace(clock, state=State.PAUSED, stopped_at=at, breached=False)
+    """Stands still from *at*, which must lie before `due_at`; a breach that this disproves has no ladder."""
+    return replace(clock, state=State.PAUSED, stopped_at=at, breached=False, rung=0)
 
 
 def left_s(clock: Clock) -> int:
@@ -115,14 +123,15 @@ def restored(clock: Clock, at: Instant) -> Clock:
 
 
 def extended(clock: Clock, by_s: int, at: Instant) -> Clock:
-    """Given *by_s* seconds more; warnings that now lie ahead of *at* are given again."""
+    """Given *by_s* seconds more; warnings that now lie ahead of *at* are given again. A paused one stays paused."""
     due = Instant(clock.due_at + by_s)
     return replace(
         clock,
-        state=State.RUNNING,
+        state=State.PAUSED if clock.state is State.PAUSED else State.RUNNING,
         due_at=due,
         extended_s=clock.extended_s + by_s,
         warned=_passed(clock.spec, due, at),
+        rung=0,
         breached=False,
     )
 

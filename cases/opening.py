@@ -104,11 +104,15 @@ def first_due(specs: list[CaseSpec], at: Instant) -> list[Clock]:
 
 def starting_later(specs: list[CaseSpec]) -> list[ClockSpec]:
     """The clocks that wait for a later moment of the case, of each name the shortest."""
-    waiting: dict[str, ClockSpec] = {}
-    for clock in (c for spec in specs for c in spec.clocks if c.starts is not ClockStart.OPENED):
-        held = waiting.get(clock.name, clock)
-        waiting[clock.name] = clock if clock.length_s < held.length_s else held
-    return list(waiting.values())
+    return _shortest([c for spec in specs for c in spec.clocks if c.starts is not ClockStart.OPENED])
+
+
+def _shortest(found: list[ClockSpec]) -> list[ClockSpec]:
+    kept: dict[str, ClockSpec] = {}
+    for spec in found:
+        held = kept.get(spec.name, spec)
+        kept[spec.name] = spec if spec.length_s < held.length_s else held
+    return list(kept.values())
 
 
 def _acknowledge_customer(telling: Telling, spec: CaseSpec, why: str, at: Instant) -> None:
@@ -173,10 +177,17 @@ def _merge(telling: Telling, triggers: list[Trigger], at: Instant, data: dict[st
         case.priority = top
     case.statutory = case.statutory or any(t.case.statutory for t in fresh)
     case.reopen_for_s = max(case.reopen_for_s, *(t.case.reopen_for_s for t in fresh))
+    specs = [t.case for t in fresh]
+    brought = starting_later(specs)
+    case.later = _shortest([*case.later, *brought])
     if case.status is Status.RESOLVED:
         return  # what a resolved case still owes is to be confirmed and closed
-    for clock in first_due([t.case for t in fresh], at):
+    for clock in first_due(specs, at):
         _shorten(telling, clock, at)
+    if case.status is not Status.NEW:  # acknowledged before this rule joined: its promise begins now
+        for spec in brought:
+            if spec.starts is ClockStart.ACKNOWLEDGED:
+                _shorten(telling, clocks.arm(spec, at), at)
 
 
 def _shorten(telling: Telling, clock: Clock, at: Instant) -> None:

@@ -55,6 +55,7 @@ def _warn(telling: Telling, index: int, when: Instant, at: Instant) -> None:
         clock,
         when,
         str(point + 1),
+        str(clock.due_at),  # an extension gives the same point again, before another deadline
         point=point + 1,
         of=len(clock.spec.warn_s),
         remaining_s=clock.due_at - when,
@@ -69,7 +70,8 @@ def _breach(telling: Telling, index: int, at: Instant) -> None:
     missed = clocks.missed_periods(clock, at) if clock.spec.recurring and outage else 0
     data = {"missed": missed} if missed else {}
     case.clocks[index] = replace(clock, state=State.BREACHED, breached=True)
-    telling.say_clock("clock.breached", clock, due, level=case.level, **data)
+    # The deadline is part of what is said: a breach that a late record disproved may be followed by another.
+    telling.say_clock("clock.breached", clock, due, str(due), level=case.level, **data)
     while (rung := clocks.wake_at(case.clocks[index])) is not None and rung <= due:
         _climb(telling, index, rung)
     if clock.spec.takeover:
@@ -83,7 +85,7 @@ def _climb(telling: Telling, index: int, when: Instant) -> None:
     clock = case.clocks[index]
     rung = clock.spec.ladder[clock.rung]
     case.clocks[index] = replace(clock, rung=clock.rung + 1)
-    occurrence = (clock.name, str(clock.occurrence), str(clock.rung + 1))
+    occurrence = (clock.name, str(clock.occurrence), str(clock.rung + 1), str(clock.due_at))
     why = f"{clock.name} breached" + (f", still unmet after {span_text(rung.after_s)}" if rung.after_s else "")
     escalate(telling, rung.role, when, occurrence, why)
 
@@ -110,14 +112,13 @@ def _take_over(telling: Telling, index: int, at: Instant) -> None:
     """The owner did not acknowledge in time: the next on the roster has it, with the full time to do so."""
     case = telling.case
     clock = case.clocks[index]
-    case.clocks[index] = clocks.ended(clock, at)
     if case.owner and case.owner not in case.tried:
         case.tried.append(case.owner)
     before = case.owner
     occurrence = (clock.name, str(clock.occurrence))
     telling.appoint(case.role, at, occurrence, f"not acknowledged within {span_text(clock.spec.length_s)}")
     if not case.owner:
-        case.owner = before  # nobody left: the alarm is out, and the case is not left without a name
+        case.owner = before  # nobody left: the alarm is out, its ladder goes on, and the case keeps its name
         return
     telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at, instead_of=index)
     telling.tell_owner(at, occurrence, f"taken over from {before or 'nobody'}, who did not acknowledge")

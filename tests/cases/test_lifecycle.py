@@ -82,7 +82,10 @@ class Life(RuleBasedStateMachine):
         which=st.integers(0, 3),
         reason=st.sampled_from(["", "why"]),
         data=st.sampled_from(
-            [{}, {"outcome": OUTCOME}, {"to": "bob"}, {"to": "head"}, {"clock": "resolve", "by": "1h"}, {"name": "x"}]
+            [
+                {}, {"outcome": OUTCOME}, {"to": "bob"}, {"to": "head"}, {"name": "x"},
+                {"clock": "resolve", "by": "1h"}, {"clock": "resolve"}, {"clock": "update"},
+            ]  # fmt: skip
         ),
     )
     def an_action(self, verb: Verb, by: str, ago: int, which: int, reason: str, data: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ rules:
       clocks:
         first_response: {within: 5m, warn: [50%, 1m before], escalate: [{to: duty}, {after: 2m, to: head}]}
         update: {every: 4m}
-        resolve: {within: 12m, warn: [50%], pausable: true, escalate: [{to: head}]}
+        resolve: {within: 12m, warn: [50%], pausable: true, extendable: 3h, escalate: [{to: head}]}
         idle: {after: 6m}
   - id: late
     title: Says late
