@@ -83,9 +83,15 @@ class Life(RuleBasedStateMachine):
         reason=st.sampled_from(["", "why"]),
         data=st.sampled_from(
             [
-                {}, {"outcome": OUTCOME}, {"to": "bob"}, {"to": "head"}, {"name": "x"},
-                {"clock": "resolve", "by": "1h"}, {"clock": "resolve"}, {"clock": "update"},
-            ]  # fmt: skip
+                {},
+                {"outcome": OUTCOME},
+                {"to": "bob"},
+                {"to": "head"},
+                {"name": "x"},
+                {"clock": "resolve", "by": "1h"},
+                {"clock": "resolve"},
+                {"clock": "update"},
+            ]
         ),
     )
     def an_action(self, verb: Verb, by: str, ago: int, which: int, reason: str, data: dict[str, Any]) -> None:

@@ -50,7 +50,9 @@ rules:
     case:
       type: hazard
       owner: lead
-      clocks: {confirm: {within: 3h, starts: resolved}, plan: {within: 1h, starts: acknowledged, met_by: ["milestone:plan"]}}
+      clocks:
+        confirm: {within: 3h, starts: resolved}
+        plan: {within: 1h, starts: acknowledged, met_by: ["milestone:plan"]}
 """,
             "rosters/r.yaml": """
 roster: r
