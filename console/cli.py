@@ -22,6 +22,7 @@ from rich.text import Text
 from connectors.embedded import EmbeddedError
 from connectors.records import Records, RedisError
 from connectors.stdout import StdoutSink
+from console import due as due_
 from console import inputs as inputs_
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
@@ -235,6 +236,36 @@ def check(
         note(f"{sets} sets, {len(errors)} errors, {len(problems) - len(errors)} warnings")
     if errors:
         raise typer.Exit(1)
+
+
+@app.command()
+def due(
+    pack: Annotated[str, typer.Argument(help="The pack: awaabs-law, housing-ombudsman, fca-disp …")],
+    clock: Annotated[str, typer.Argument(help="The clock of the pack.")],
+    start: Annotated[
+        str, typer.Option(help="When the clock's own starting milestone happened: RFC 3339, or a date for day clocks.")
+    ],
+    calendar: Annotated[str, typer.Option(help="england-and-wales, scotland, northern-ireland, or one of yours.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE the pack needs to know besides; repeatable.")
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="A rules directory with packs and calendars of its own.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """When a clock of a pack would fall due, day by day, and why: without any case.
+
+    `due_at` is the first instant that is late. Where the law is ambiguous the earlier reading is the deadline, and the
+    other is shown beside it.
+    """
+    try:
+        answer = due_.question(pack, clock, start, calendar, set_ or [], rules)
+    except due_.DueError as error:
+        fail(str(error), 2)
+    if as_json:
+        print(json.dumps(answer, indent=2))
+        return
+    for line in due_.lines(answer):
+        print(line)
 
 
 @app.command()

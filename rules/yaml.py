@@ -15,6 +15,9 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from rules.problems import Problem, one_of, shown
 
+YamlNode = Node
+"""A place in a file; for those who read files and need not know the library."""
+
 MAX_BYTES = 1 << 20
 _PREFIX = "tag:yaml.org,2002:"
 _KIND = {
