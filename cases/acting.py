@@ -5,16 +5,29 @@ a breach that it disproves stays in the record, and `clock.corrected` carries bo
 """
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
-from cases import clocks
+import msgspec
+
+from cases import clocks, counting, moments
+from cases.case import FiredRule
 from cases.clocks import Clock, State
-from cases.lifecycle import ENDINGS, NEEDS_REASON, OUTCOME_FIELDS, TABLE, Ending, Status
+from cases.lifecycle import ENDINGS, NEEDS_REASON, TABLE, Ending, Status
+from cases.moments import MILESTONE
+from cases.opening import starting_later
 from cases.telling import Telling
 from cases.waking import escalate
-from feedback.instants import Instant, parse_span, rfc3339
+from feedback.instants import Instant, parse_instant, parse_span, rfc3339
 from feedback.records import Action, Verb
-from rules.model import ClockStart, Priority
+from rules.calendar import Calendar
+from rules.length import Unit, parse_length
+from rules.model import OUTCOME_FIELDS, ClockStart, MilestoneSpec, Priority
+from rules.ruleset import Rule
+
+ABOUT = ("property", "household", "parties", "attachments")
+"""What a note may say of the case; attachments by reference, never by content."""
+ABOUT_BYTES = 4096
 
 
 class Refusal(Exception):
@@ -59,8 +72,8 @@ def _acknowledge(telling: Telling, action: Action) -> None:
 
 def _acknowledged(telling: Telling, action: Action) -> None:
     _say(telling, "case.acknowledged", action)
-    _meet(telling, action, Verb.ACKNOWLEDGE)
-    _arm_started(telling, ClockStart.ACKNOWLEDGED, action.at)
+    _reach(telling, action, Verb.ACKNOWLEDGE)
+    moments.begin(telling, ClockStart.ACKNOWLEDGED, action.at)
 
 
 def _taken_up(telling: Telling, action: Action) -> None:
@@ -84,7 +97,10 @@ def _assign(telling: Telling, action: Action) -> None:
         raise Refusal("unknown_person", f"{to or 'nobody'} is not on the roster; say data.to = a person's id")
     if to == case.owner:
         raise Refusal("already_the_owner", f"{to} has it already")
+    if to in case.barred:
+        raise Refusal("not_independent", f"{to} owned it at an earlier stage; this one needs somebody else")
     before, case.owner = case.owner, to
+    telling.owned()
     case.tried = [person_id for person_id in case.tried if person_id != to]
     _say(telling, "case.assigned", action, role=case.role, before=before)
     telling.tell_owner(action.at, (action.id,), f"assigned by {action.by}")
@@ -101,14 +117,18 @@ def _restart_takeover(telling: Telling, action: Action) -> None:
         for index, clock in enumerate(case.clocks):
             if clock.name == name and clock.is_live:
                 _stop(telling, index, action, "assigned to somebody else")
-        newest = _newest(case.clocks, name)
+        newest = moments.newest(case.clocks, name, "")
         # From when they are told, which for an assignment recorded late is later than `action.at`.
-        again = clocks.arm(last.spec, action.received_at, newest.occurrence + 1)
-        telling.arm(again, action.received_at, instead_of=case.clocks.index(newest))
+        again = telling.make(last.spec, action.received_at)
+        if again is not None:
+            telling.arm(again, action.received_at, instead_of=case.clocks.index(newest))
 
 
 def _note(telling: Telling, action: Action) -> None:
-    _say(telling, "case.updated", action, change="noted", note=str(action.data.get("note", action.reason)))
+    data: dict[str, Any] = {}
+    if about := _about(telling, action):
+        data["about"] = about
+    _say(telling, "case.updated", action, change="noted", note=str(action.data.get("note", action.reason)), **data)
 
 
 def _start(telling: Telling, action: Action) -> None:
@@ -121,15 +141,92 @@ def _wait(telling: Telling, action: Action) -> None:
 
 def _contact(telling: Telling, action: Action) -> None:
     _say(telling, "customer.contacted", action, channel=str(action.data.get("channel", "")), data=action.data)
-    _meet(telling, action, Verb.CONTACT)
+    _reach(telling, action, Verb.CONTACT)
 
 
 def _milestone(telling: Telling, action: Action) -> None:
+    case = telling.case
     name = str(action.data.get("name", ""))
     if not name:
         raise Refusal("milestone_missing", "say data.name = the milestone that was reached")
-    _say(telling, "milestone.reached", action, name=name)
-    _meet(telling, action, f"milestone:{name}")
+    issue = _issue(telling, action)
+    spec = next((m for m in case.milestones if m.name == name), None)
+    finding = str(action.data.get("finding", ""))
+    if spec is not None:
+        _in_order(telling, action, spec, issue)
+        if spec.finding and finding not in spec.finding:
+            raise Refusal("finding_missing", f"say data.finding = {' or '.join(spec.finding)}")
+    data = {k: v for k, v in (("issue", issue), ("finding", finding)) if v}
+    _say(telling, "milestone.reached", action, name=name, data=action.data, **data)
+    moments.remember(telling, MILESTONE + name, action.at, issue)
+    _reach(telling, action, MILESTONE + name, issue)
+    if finding:
+        _reach(telling, action, f"{MILESTONE}{name}:{finding}", issue)
+    if spec is not None and spec.new_owner:
+        _independent_owner(telling, action, name)
+
+
+def _in_order(telling: Telling, action: Action, spec: MilestoneSpec, issue: str) -> None:
+    """Refuse a milestone that came before what it can only follow."""
+    if not spec.after:
+        return
+    before = [at for name in spec.after if (at := telling.case.reached_at(name, issue)) is not None]
+    if not before:
+        raise Refusal("out_of_order", f"{spec.name} comes after {' or '.join(spec.after)}, which was not reached")
+    if action.at < min(before):
+        raise Refusal("out_of_order", f"{' or '.join(spec.after)} was reached at {rfc3339(min(before))}")
+
+
+def _issue(telling: Telling, action: Action) -> str:
+    """What the action is about: `data.issue`; may be left out while the case has only one."""
+    issues = telling.case.issues
+    if "issue" in action.data:
+        return str(action.data["issue"])
+    if len(issues) > 1:
+        raise Refusal("which_issue", f"say data.issue = one of {', '.join(issue or 'the case' for issue in issues)}")
+    return issues[0] if issues else ""
+
+
+def _independent_owner(telling: Telling, action: Action, name: str) -> None:
+    """The next stage is looked at by somebody who has not owned the case."""
+    case = telling.case
+    case.barred = list(dict.fromkeys([*case.barred, *case.owners]))
+    before = case.owner
+    telling.appoint(case.role, action.at, (action.id,), f"{name}: somebody who has not owned it")
+    if case.owner:
+        telling.tell_owner(action.at, (action.id,), f"{name}, taken over from {before or 'nobody'}")
+        if case.status is Status.ACKNOWLEDGED:
+            case.status = Status.NEW
+        if case.status is Status.NEW:
+            _restart_takeover(telling, action)
+    else:
+        case.owner = before  # the alarm is out; a name that is wrong for the stage is better than none
+
+
+def _about(telling: Telling, action: Action) -> dict[str, Any]:
+    """Keep what a note says of property, household, parties, attachments; a vulnerable person raises the priority."""
+    case = telling.case
+    about = {name: action.data[name] for name in ABOUT if name in action.data}
+    if not about:
+        return {}
+    whole = {**case.about, **about}
+    if len(msgspec.json.encode(whole)) > ABOUT_BYTES:
+        raise Refusal("too_much", f"property, household, parties and attachments hold {ABOUT_BYTES} bytes in all")
+    case.about = whole
+    household = about.get("household")
+    people = household if isinstance(household, list) else [household]
+    if case.priority < Priority.URGENT and any(isinstance(p, dict) and p.get("vulnerable") for p in people):
+        was, case.priority = case.priority, Priority.URGENT
+        telling.say(
+            "case.updated",
+            action.at,
+            (action.id, "priority"),
+            change="priority_raised",
+            priority={"from": was.name.lower(), "to": "urgent"},
+            reason="somebody in the household is vulnerable",
+            by=action.by,
+        )
+    return about
 
 
 def _pause(telling: Telling, action: Action) -> None:
@@ -151,53 +248,79 @@ def _resume(telling: Telling, action: Action) -> None:
         clock = telling.case.clocks[index]
         if action.at < clock.stopped_at:
             raise Refusal("before_the_pause", f"{clock.name} was paused at {rfc3339(clock.stopped_at)}")
-        telling.case.clocks[index] = clocks.resumed(clock, action.at)
+        telling.case.clocks[index] = clocks.resumed(clock, action.at, telling.calendar(clock.spec))
         _say_clock(telling, "clock.resumed", telling.case.clocks[index], action)
 
 
 def _extend(telling: Telling, action: Action) -> None:
-    try:
-        by_s = parse_span(str(action.data.get("by", "")))
-    except ValueError as error:
-        raise Refusal("bad_span", f"say data.by = how long: {error}") from None
     if not action.data.get("clock"):
         raise Refusal("clock_missing", "say data.clock = which clock")
     for index in _named(telling, action, lambda c: c.is_live):
         clock = telling.case.clocks[index]
-        if clock.extended_s + by_s > clock.spec.extendable_s:
-            most = clock.spec.extendable_s - clock.extended_s
-            raise Refusal("not_extendable", f"{clock.name} may be extended by {most} s more, not {by_s}")
+        calendar = telling.calendar(clock.spec)
+        due, limit = _put_off(clock, action, calendar), clocks.furthest(clock, calendar)
+        if due > limit:
+            most = "not be extended" if limit == clock.due_at else f"be extended to {rfc3339(limit)} at most"
+            raise Refusal("not_extendable", f"{clock.name} may {most}; that would be {rfc3339(due)}")
+        if due <= clock.due_at:
+            raise Refusal("not_later", f"{clock.name} is due at {rfc3339(clock.due_at)} already")
         if action.at >= clock.due_at and clock.state is not State.PAUSED:
             raise Refusal("already_late", f"{clock.name} was due at {rfc3339(clock.due_at)}")
         _correct_breach(telling, clock, action)
-        telling.case.clocks[index] = clocks.extended(clock, by_s, action.received_at)
+        telling.case.clocks[index] = clocks.extended(clock, due, action.received_at, calendar)
         _say_clock(telling, "clock.extended", telling.case.clocks[index], action, was_due_at=rfc3339(clock.due_at))
+        # What limits the extension counts from the last moment of the original period.
+        first = Instant((clock.first_due_at or clock.due_at) - 1)
+        moments.begin(telling, f"extended:{clock.name}", first, issue=clock.issue)
+
+
+def _put_off(clock: Clock, action: Action, calendar: Calendar | None) -> Instant:
+    """The deadline that an extension asks for: `data.by` a length, or `data.to` a time or a last day."""
+    by, to = str(action.data.get("by", "")), str(action.data.get("to", ""))
+    try:
+        if to and calendar is not None and len(to) == len("2026-12-24"):
+            return counting.end_of_day(date.fromisoformat(to), calendar)
+        if to:
+            return parse_instant(to)
+        try:
+            return Instant(clock.due_at + parse_span(by))
+        except ValueError:
+            length = parse_length(by)
+            if length.unit is Unit.SECONDS:
+                return Instant(clock.due_at + length.n)
+            if clock.spec.length is None:
+                raise
+            return counting.furthest(clock.spec.length, clock.due_at, length, calendar)
+    except ValueError as error:
+        raise Refusal("bad_span", f"say data.by = how long, or data.to = until when: {error}") from None
 
 
 def _resolve(telling: Telling, action: Action) -> None:
     _merge_outcome(telling, action)
     telling.case.resolved_at = action.at
     _say(telling, "case.resolved", action, outcome=telling.case.outcome)
-    _meet(telling, action, Verb.RESOLVE)
+    _reach(telling, action, Verb.RESOLVE)
     _end_clocks(telling, action, Ending.RESOLVED)
-    _arm_started(telling, ClockStart.RESOLVED, action.at)
+    moments.begin(telling, ClockStart.RESOLVED, action.at, again=True)
 
 
 def _confirm(telling: Telling, action: Action) -> None:
     _after_resolution(telling, action)
     _merge_outcome(telling, action)
     _say(telling, "case.updated", action, change="confirmed", outcome=telling.case.outcome)
-    _meet(telling, action, Verb.CONFIRM)
+    _reach(telling, action, Verb.CONFIRM)
 
 
 def _close(telling: Telling, action: Action) -> None:
     case = telling.case
     _after_resolution(telling, action)
     _merge_outcome(telling, action)
-    missing = [name for name in OUTCOME_FIELDS if case.outcome.get(name) in (None, "")]
+    missing = [name for name in case.closing or OUTCOME_FIELDS if case.outcome.get(name) in (None, "")]
     if missing:
         raise Refusal("outcome_incomplete", f"say data.outcome with {', '.join(missing)}")
-    _meet(telling, action, Verb.CLOSE)
+    _reach(telling, action, Verb.CLOSE)
+    if owed := sorted({c.name for c in case.clocks if c.is_live and c.spec.law}):
+        raise Refusal("law_unmet", f"the law still asks for: {', '.join(owed)}; report the milestone that meets it")
     _end(telling, action, Ending.CLOSED)
     _say(telling, "case.closed", action, outcome=case.outcome)
 
@@ -224,19 +347,22 @@ def _reopen(telling: Telling, action: Action) -> None:
     case.resolved_at = Instant(0)
     case.ending, case.closed_at = "", Instant(0)
     _say(telling, "case.reopened", action, reopened=case.reopened)
-    newest = {c.name: c.occurrence for c in sorted(case.clocks, key=lambda c: c.occurrence)}
+    newest = {(c.name, c.issue): c.occurrence for c in sorted(case.clocks, key=lambda c: c.occurrence)}
     for index, clock in enumerate(case.clocks):
         restorable = clock.state in (State.MET, State.ENDED) and clock.stopped_at >= since
-        if clock.occurrence != newest[clock.name]:
+        if clock.occurrence != newest[clock.name, clock.issue]:
             continue
-        if clock.spec.starts is ClockStart.RESOLVED:
+        if clock.spec.law and clock.state is State.MET:
+            continue  # what the law asked for was done, and is done
+        if ClockStart.RESOLVED in clock.spec.moments:
             if clock.is_live:
                 _stop(telling, index, action, "reopened")
         elif restorable and not clock.spec.takeover:
             # What recurs or restarts begins afresh; what ran once goes on with the time it had left.
             afresh = clock.spec.recurring or clock.spec.restarts
-            again = clocks.arm(clock.spec, action.at, clock.occurrence + 1)
-            telling.arm(again if afresh else clocks.restored(clock, action.at), action.at, instead_of=index)
+            again = telling.make(clock.spec, action.at) if afresh else None
+            calendar = telling.calendar(clock.spec)
+            telling.arm(again or clocks.restored(clock, action.at, calendar), action.at, instead_of=index)
 
 
 def _correct(telling: Telling, action: Action) -> None:
@@ -257,6 +383,42 @@ def _correct(telling: Telling, action: Action) -> None:
         change="corrected",
         correction={"field": field, "from": was, "to": to},
     )
+
+
+def _rebase(telling: Telling, action: Action) -> None:
+    """The case goes over to the rules in force: their clocks, from the same starts; each change is on the record."""
+    case = telling.case
+    fired = {rule.id for rule in case.rules}
+    rules = [rule for rule in telling.moment.rules.rules if rule.id in fired]
+    if not rules:
+        raise Refusal("unknown_rule", f"none of {', '.join(sorted(fired))} is in force")
+    was = {rule.id: rule.version for rule in case.rules}
+    case.rules = [
+        FiredRule(r.id, r.version, r.title) if (r := _by_id(rules, held.id)) is not None else held
+        for held in case.rules
+    ]
+    _say(
+        telling,
+        "case.updated",
+        action,
+        change="rebased",
+        rules=[{"id": r.id, "from": was[r.id], "to": r.version} for r in rules],
+    )
+    specs = [rule.case for rule in rules]
+    wanted = {(s.name, s.begins): s for spec in specs for s in spec.clocks}
+    for index, clock in enumerate(list(case.clocks)):
+        spec = wanted.get((clock.spec.name, clock.spec.begins))
+        if not clock.is_live or spec is None or clocks.same_promise(spec, clock.spec):
+            continue
+        _stop(telling, index, action, "re-based on the rules in force")
+        telling.start(spec, clock.started_at, issue=clock.issue, said_at=action.at)
+    case.later = starting_later(specs)
+    case.milestones = list({m.name: m for spec in specs for m in spec.milestones}.values())
+    case.closing = list(dict.fromkeys(name for spec in specs for name in spec.closing))
+
+
+def _by_id(rules: list[Rule], id_: str) -> Rule | None:
+    return next((rule for rule in rules if rule.id == id_), None)
 
 
 def _escalate(telling: Telling, action: Action) -> None:
@@ -294,6 +456,7 @@ _DO: dict[Verb, Callable[[Telling, Action], None]] = {
     Verb.REOPEN: _reopen,
     Verb.CORRECT: _correct,
     Verb.ESCALATE: _escalate,
+    Verb.REBASE: _rebase,
 }
 
 
@@ -319,12 +482,14 @@ def _named(telling: Telling, action: Action, which: Callable[[Clock], bool]) -> 
     """Indexes of the clocks that `data.clock` names (all that may, when it names none) and *which* allows."""
     name = action.data.get("clock")
     held = telling.case.clocks
+    issue = action.data.get("issue")
     found = [
         index
         for index, clock in enumerate(held)
         if which(clock)
         and (clock.name == name or (name is None and clock.spec.pausable))
-        and clock is _newest(held, clock.name)  # an earlier period of a recurring clock is past
+        and (issue is None or clock.issue == issue)
+        and clock is moments.newest(held, clock.name, clock.issue)  # an earlier period of a recurring clock is past
     ]
     if not found:
         names = ", ".join(sorted({c.name for c in telling.case.clocks})) or "none"
@@ -332,25 +497,49 @@ def _named(telling: Telling, action: Action, which: Callable[[Clock], bool]) -> 
     return found
 
 
-def _meet(telling: Telling, action: Action, by: str) -> None:
+def _reach(telling: Telling, action: Action, moment: str, issue: str = "") -> None:
+    """What a moment does: it ends, meets and starts clocks, of *issue* where it is one of the law's."""
+    by = {"by": action.by}
+    for clock in telling.case.clocks:
+        if clock.is_live and clock.issue == issue and any(what == moment for what, _ in clock.spec.ended_by):
+            _correct_breach(telling, clock, action)
+    moments.end(telling, moment, action.at, issue=issue, **by)
+    _meet(telling, action, moment, issue)
+    if moment.startswith(MILESTONE):
+        moments.begin(telling, moment, action.at, issue=issue)
+
+
+def _meet(telling: Telling, action: Action, by: str, issue: str) -> None:
     """Every live clock that *by* meets is met as of `action.at`; a breach that this disproves is corrected."""
     case = telling.case
     for index, clock in enumerate(case.clocks):
+        if by.startswith(MILESTONE) and clock.issue != issue:
+            continue
         if clock.is_live and by in clock.spec.meets and not clock.spec.restarts:
-            if not (clock.spec.recurring and _newest(case.clocks, clock.name) is clock):
+            if clock.spec.needs_all and not _all_reached(telling, clock):
+                continue
+            if not (clock.spec.recurring and moments.newest(case.clocks, clock.name, clock.issue) is clock):
                 _meet_one(telling, index, action)
                 continue
             if action.at < clock.started_at:  # it kept the period before, and was recorded in this one
                 _stop(telling, index, action, f"{action.do} took place before this period began")
             else:
                 _meet_one(telling, index, action)
-            telling.arm(clocks.arm(clock.spec, action.at, clock.occurrence + 1), action.at, instead_of=index)
+            again = telling.make(clock.spec, action.at)
+            if again is not None:
+                telling.arm(again, action.at, instead_of=index)
+
+
+def _all_reached(telling: Telling, clock: Clock) -> bool:
+    """Whether everything that meets it has happened since it started."""
+    reached = [telling.case.reached_at(m.removeprefix(MILESTONE), clock.issue) for m in clock.spec.meets]
+    return all(at is not None and at >= clock.started_at for at in reached)
 
 
 def _meet_one(telling: Telling, index: int, action: Action) -> None:
     clock = telling.case.clocks[index]
     _correct_breach(telling, clock, action)
-    kept = clocks.met(clock, action.at)
+    kept = clocks.met(clock, action.at, telling.calendar(clock.spec))
     telling.case.clocks[index] = kept
     data: dict[str, Any] = {"by": action.by}
     if kept.breached:
@@ -385,19 +574,21 @@ def _activity(telling: Telling, action: Action) -> None:
             continue
         if clock.state is State.BREACHED:
             _meet_one(telling, index, action)
-        case.clocks[index] = clocks.arm(clock.spec, action.at, clock.occurrence + 1)
+        again = telling.make(clock.spec, action.at)
+        if again is not None:
+            case.clocks[index] = again
 
 
 def _stop(telling: Telling, index: int, action: Action, why: str) -> None:
     _correct_breach(telling, telling.case.clocks[index], action)
-    clock = clocks.ended(telling.case.clocks[index], action.at)
-    telling.case.clocks[index] = clock
-    telling.say_clock("clock.ended", clock, clock.stopped_at, reason=why, by=action.by)
+    telling.stop(index, action.at, why, by=action.by)
 
 
 def _end_clocks(telling: Telling, action: Action, ending: Ending) -> None:
     for index, clock in enumerate(telling.case.clocks):
-        if clock.is_live and clock.spec.starts.value in ENDINGS[ending]:
+        if clock.spec.law and ending is not Ending.INVALIDATED:
+            continue
+        if clock.is_live and (clock.spec.law or clock.spec.starts.value in ENDINGS[ending]):
             _stop(telling, index, action, ending.value)
 
 
@@ -409,26 +600,11 @@ def _end(telling: Telling, action: Action, ending: Ending) -> None:
     case.status = Status.CLOSED
 
 
-def _arm_started(telling: Telling, start: ClockStart, at: Instant) -> None:
-    """Clocks that begin at a later moment of the case's life wait, with it, in `later`."""
-    case = telling.case
-    for spec in [s for s in case.later if s.starts is start]:
-        # A new owner acknowledges anew; the promise that the first acknowledgement began is the same one.
-        if any(c.name == spec.name and (c.is_live or start is ClockStart.ACKNOWLEDGED) for c in case.clocks):
-            continue
-        occurrence = max((c.occurrence for c in case.clocks if c.name == spec.name), default=0) + 1
-        telling.arm(clocks.arm(spec, at, occurrence), at)
-
-
 def _merge_outcome(telling: Telling, action: Action) -> None:
     given = action.data.get("outcome", {})
     if not isinstance(given, dict):
         raise Refusal("outcome_unreadable", "data.outcome is a map of " + ", ".join(OUTCOME_FIELDS))
     telling.case.outcome = {**telling.case.outcome, **given}
-
-
-def _newest(held: list[Clock], name: str) -> Clock:
-    return max((c for c in held if c.name == name), key=lambda c: c.occurrence)
 
 
 def reason_of(action: Action, refusal: Refusal) -> dict[str, Any]:
@@ -441,4 +617,7 @@ def reason_of(action: Action, refusal: Refusal) -> dict[str, Any]:
         "case_id": action.case,
         "reason": refusal.reason,
         "detail": refusal.detail,
+        # What was attempted, and why: evidence, whatever the answer was.
+        "said": action.reason,
+        "data": action.data,
     }

@@ -4,7 +4,6 @@ The same `counting.due` that a case's clocks use, so an answer given here is the
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 
 import msgspec
 
@@ -12,7 +11,7 @@ from cases import counting
 from cases.counting import Day, Due
 from feedback.instants import Instant
 from rules.calendar import Calendar
-from rules.length import Length, Unit
+from rules.length import Length
 from rules.packs import Pack, PackClock
 
 
@@ -83,15 +82,3 @@ def _alternatives(
         if also.at != due.at and all(also.at != a.due.at for a in found):
             found.append(Alternative(other.why, also))
     return found
-
-
-def last_moment(length: Length, due: Due, calendar: Calendar) -> str:
-    """The last moment in time, for a person, with its zone: `by the end of Tue 17 Nov 2026 (Europe/London)`."""
-    if due.last_day is None or length.unit is Unit.SECONDS:
-        local = datetime.fromtimestamp(due.at, calendar.zone)
-        return f"before {local:%H:%M:%S %Z on %a} {local.day} {local:%b %Y} ({calendar.zone_name})"
-    day = f"{due.last_day:%a} {due.last_day.day} {due.last_day:%b %Y}"
-    if length.ends_s:
-        hour = f"{length.ends_s // 3600:02}:{length.ends_s // 60 % 60:02}"
-        return f"by {hour} inclusive on {day} ({calendar.zone_name})"
-    return f"by the end of {day} ({calendar.zone_name})"

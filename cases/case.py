@@ -17,7 +17,7 @@ from cases.lifecycle import Status
 from feedback.ids import CaseId
 from feedback.instants import Instant, rfc3339
 from feedback.records import Scalar
-from rules.model import ClockSpec, Priority, Trigger
+from rules.model import ClockSpec, MilestoneSpec, Priority, Trigger
 
 REMEMBERED = 64
 """How many responses and actions a case remembers, newest kept; bounds its size."""
@@ -74,6 +74,29 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
     """Clocks that start at a later moment of its life (acknowledged, resolved)."""
     linked: str = ""
     """The forgotten case that this one reopens."""
+    reached: list[tuple[str, str, Instant]] = []
+    """(issue, milestone, when it happened), newest last, `REMEMBERED` at most."""
+    milestones: list[MilestoneSpec] = []
+    """What the packs of the rules that opened it know of milestones."""
+    barred: list[str] = []
+    """People who may not own it (again): a stage that must be looked at by somebody else."""
+    owners: list[str] = []
+    """Everybody who ever owned it, `REMEMBERED` at most."""
+    closing: list[str] = []
+    """Fields of the outcome that must be said before it closes."""
+    about: dict[str, Any] = {}
+    """Property, household, parties, attachments by reference: what people said of it."""
+    chain: str = ""
+    """Hash of the last event of its trail."""
+
+    @property
+    def issues(self) -> list[str]:
+        """What its clocks are about, oldest first."""
+        return list(dict.fromkeys([c.issue for c in self.clocks] + [issue for issue, _, _ in self.reached]))
+
+    def reached_at(self, milestone: str, issue: str) -> Instant | None:
+        """When *milestone* was last reached, for this issue or for the case as a whole."""
+        return max((at for i, m, at in self.reached if m == milestone and i in (issue, "")), default=None)
 
     @property
     def is_open(self) -> bool:
@@ -144,6 +167,8 @@ def record(case: Case) -> msgspec.Raw:
                 "due_at": rfc3339(c.due_at),
                 "occurrence": c.occurrence,
                 "breached": c.breached,
+                **({"issue": c.issue} if c.issue else {}),
+                **({"law": c.spec.law} if c.spec.law else {}),
             }
             for c in case.clocks
         ],
@@ -158,6 +183,10 @@ def record(case: Case) -> msgspec.Raw:
         view["closed_at"] = rfc3339(case.closed_at)
     if case.linked:
         view["linked"] = case.linked
+    if case.reached:
+        view["milestones"] = [{"name": m, "issue": i, "at": rfc3339(at)} for i, m, at in case.reached]
+    if case.about:
+        view["about"] = case.about
     return msgspec.Raw(_json.encode(view))
 
 

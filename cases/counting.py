@@ -7,6 +7,7 @@ Deadlines are half-open: the instant answered is the first that is late.
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -80,6 +81,11 @@ def _end_of(length: Length, first: int, last: int, calendar: Calendar) -> Due:
         last_day=date.fromordinal(last),
         projected=calendar.is_projected(first) or calendar.is_projected(last),
     )
+
+
+def end_of_day(day: date, calendar: Calendar) -> Instant:
+    """The first instant after a local date."""
+    return midnight(day.toordinal() + 1, calendar)
 
 
 def day_zero(length: Length, start: Instant, calendar: Calendar) -> int:
@@ -213,6 +219,39 @@ def furthest(length: Length, due_at: Instant, by: Length, calendar: Calendar | N
     last = last_day(length, due_at, calendar)
     zero_next = msgspec.structs.replace(by, same_day=False, cutoff_s=0, ends_s=length.ends_s)
     return _end_of(zero_next, last, _last_day(zero_next, last, calendar), calendar).at
+
+
+def before(by: Length, due_at: Instant, calendar: Calendar, seconds: int) -> Instant:
+    """The local time *seconds* past midnight, *by* days before the last day of a deadline."""
+    day = local_date(Instant(due_at - 1), calendar).toordinal()
+    if by.unit is not Unit.WORKING_DAYS:
+        return midnight(day - by.n, calendar, seconds)
+    n = by.n
+    while n:
+        day -= 1
+        if not calendar.why_closed(day):
+            n -= 1
+    return midnight(day, calendar, seconds)
+
+
+def told(at: Instant, zone: str) -> str:
+    """*at* for a person: `Tue 24 Nov 2026 09:00:00 GMT (Europe/London)`."""
+    local = datetime.fromtimestamp(at, ZoneInfo(zone))
+    return f"{local:%a} {local.day} {local:%b %Y %H:%M:%S %Z} ({zone})"
+
+
+def last_moment(length: Length, due_at: Instant, calendar: Calendar) -> str:
+    """The last moment in time of a deadline, for a person: `by the end of Tue 17 Nov 2026 (Europe/London)`."""
+    if length.unit in (Unit.SECONDS, Unit.WORKING_SECONDS):
+        return f"before {told(due_at, calendar.zone_name)}"
+    last = date.fromordinal(last_day(length, due_at, calendar))
+    day = f"{last:%a} {last.day} {last:%b %Y} ({calendar.zone_name})"
+    return f"by {hour(length.ends_s)} inclusive on {day}" if length.ends_s else f"by the end of {day}"
+
+
+def hour(seconds: int) -> str:
+    """`17:00`."""
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}"
 
 
 # -- day by day ----------------------------------------------------------------------------------------------------

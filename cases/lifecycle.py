@@ -63,7 +63,7 @@ def _table() -> dict[tuple[Status, Verb], Status]:
         (Status.CLOSED, Verb.REOPEN): Status.IN_PROGRESS,
     }
     for status in _ANY_OPEN:
-        for verb in (Verb.PAUSE, Verb.RESUME, Verb.EXTEND, Verb.ESCALATE):
+        for verb in (Verb.PAUSE, Verb.RESUME, Verb.EXTEND, Verb.ESCALATE, Verb.REBASE):
             table[status, verb] = status
     for status in _NOT_CLOSED:
         table[status, Verb.INVALIDATE] = Status.CLOSED
@@ -76,7 +76,7 @@ def _table() -> dict[tuple[Status, Verb], Status]:
 
 
 TABLE: Mapping[tuple[Status, Verb], Status] = MappingProxyType(_table())
-"""(status, what is asked) to the next status. `rebase` and `erase` have no row yet: they are refused."""
+"""(status, what is asked) to the next status. `erase` has no row yet: it is refused."""
 
 ENDINGS: Mapping[Ending, frozenset[str]] = MappingProxyType(
     {
@@ -86,7 +86,11 @@ ENDINGS: Mapping[Ending, frozenset[str]] = MappingProxyType(
         Ending.INVALIDATED: frozenset({"opened", "acknowledged", "resolved"}),
     }
 )
-"""For each ending the clocks, by what started them, that it ends; those it *meets* were met before."""
+"""For each ending the clocks, by what started them, that it ends; those it *meets* were met before.
+
+The law's clocks are not ours to end: a resolution leaves them running, a case with one unmet does not close, and
+only what is invalidated, a case that should never have been, takes them with it.
+"""
 
 NEEDS_REASON = frozenset(
     {
@@ -97,13 +101,11 @@ NEEDS_REASON = frozenset(
         Verb.INVALIDATE,
         Verb.ESCALATE,
         Verb.CORRECT,
+        Verb.REBASE,
         Verb.ERASE,
     }
 )
 """Verbs that an auditor will ask "why?" of."""
-
-OUTCOME_FIELDS = ("problem", "action_taken", "customer_told", "satisfied")
-"""What a case must say of itself before it may close."""
 
 
 def diagram() -> str:

@@ -6,9 +6,7 @@ highest priority, all the rule ids, and of each clock name the one that is due f
 
 from typing import Any
 
-import msgspec
-
-from cases import clocks
+from cases import clocks, moments
 from cases.case import Case, fired_rules, routing_of
 from cases.clocks import Clock
 from cases.lifecycle import Status
@@ -16,7 +14,7 @@ from cases.telling import Moment, Telling
 from feedback.ids import CaseId
 from feedback.instants import Instant, rfc3339
 from feedback.records import Response
-from rules.model import CaseSpec, ClockSpec, ClockStart, Trigger
+from rules.model import CaseSpec, ClockSpec, ClockStart, MilestoneSpec, Trigger
 from scoring.reading import Reading
 
 
@@ -55,6 +53,8 @@ def open_case(
         status_at=at,
         earlier=earlier,
         later=starting_later([t.case for t in triggers]),
+        milestones=_milestones([t.case for t in triggers]),
+        closing=_closing([t.case for t in triggers]),
     )
     telling = Telling(case, moment)
     begin(
@@ -66,7 +66,28 @@ def open_case(
         response=shown(response),
         reading=read(reading),
     )
+    for trigger in triggers:
+        new_issue(telling, trigger.case, trigger.issue, at)
     return telling
+
+
+def new_issue(telling: Telling, spec: CaseSpec, issue: str, at: Instant) -> bool:
+    """An issue of concern that the case did not know runs its own clocks of the law; whether it was one."""
+    case = telling.case
+    fresh = [m for m in spec.reaches if case.reached_at(m.removeprefix(moments.MILESTONE), issue) is None]
+    for moment in fresh:
+        moments.remember(telling, moment, at, issue)
+        moments.end(telling, moment, at, issue=issue)
+        moments.begin(telling, moment, at, issue=issue)
+    return bool(fresh)
+
+
+def _milestones(specs: list[CaseSpec]) -> list[MilestoneSpec]:
+    return list({m.name: m for spec in specs for m in spec.milestones}.values())
+
+
+def _closing(specs: list[CaseSpec]) -> list[str]:
+    return list(dict.fromkeys(name for spec in specs for name in spec.closing))
 
 
 def begin(telling: Telling, specs: list[CaseSpec], at: Instant, why: str, /, **data: Any) -> None:
@@ -85,33 +106,35 @@ def begin(telling: Telling, specs: list[CaseSpec], at: Instant, why: str, /, **d
         **data,
     )
     telling.appoint(case.role, at, ("opened",), "opened")
-    for clock in first_due(specs, at):
+    for clock in first_due(telling, specs, at):
         telling.arm(clock, at)
     _acknowledge_customer(telling, specs[0], why, at)
     telling.tell_owner(at, ("opened",), why)
 
 
-def first_due(specs: list[CaseSpec], at: Instant) -> list[Clock]:
+def first_due(telling: Telling, specs: list[CaseSpec], at: Instant) -> list[Clock]:
     """The clocks that opening arms, of each name the one due first, in the order the rules name them."""
     armed: dict[str, Clock] = {}
     for spec in specs:
         for clock_spec in spec.clocks:
-            if clock_spec.starts is ClockStart.OPENED:
-                clock = clocks.arm(clock_spec, at)
+            if ClockStart.OPENED in clock_spec.moments:
+                clock = telling.make(clock_spec, at)
+                if clock is None:
+                    continue
                 armed[clock.name] = clocks.earliest(armed.get(clock.name, clock), clock)
     return list(armed.values())
 
 
 def starting_later(specs: list[CaseSpec]) -> list[ClockSpec]:
     """The clocks that wait for a later moment of the case, of each name the shortest."""
-    return _shortest([c for spec in specs for c in spec.clocks if c.starts is not ClockStart.OPENED])
+    return _shortest([c for spec in specs for c in spec.clocks if ClockStart.OPENED not in c.moments])
 
 
 def _shortest(found: list[ClockSpec]) -> list[ClockSpec]:
-    kept: dict[str, ClockSpec] = {}
+    kept: dict[tuple[str, tuple[str, ...]], ClockSpec] = {}
     for spec in found:
-        held = kept.get(spec.name, spec)
-        kept[spec.name] = spec if spec.length_s < held.length_s else held
+        key = (spec.name, spec.begins)  # the law's clocks of one name may differ by what was found
+        kept[key] = moments.shorter(kept.get(key, spec), spec)
     return list(kept.values())
 
 
@@ -137,6 +160,8 @@ def join(telling: Telling, response: Response, reading: Reading, triggers: list[
     at = response.received_at
     data: dict[str, Any] = {"change": "joined", "rules": _rules(triggers), "reason": _why(triggers)}
     _merge(telling, triggers, at, data)
+    if issues := [t.issue for t in triggers if new_issue(telling, t.case, t.issue, at)]:
+        data["issues"] = issues
     telling.say(
         "case.updated",
         at,
@@ -180,14 +205,19 @@ def _merge(telling: Telling, triggers: list[Trigger], at: Instant, data: dict[st
     specs = [t.case for t in fresh]
     brought = starting_later(specs)
     case.later = _shortest([*case.later, *brought])
+    known_milestones = {m.name: m for m in case.milestones}
+    case.milestones = list({**{m.name: m for m in _milestones(specs)}, **known_milestones}.values())
+    case.closing = list(dict.fromkeys([*case.closing, *_closing(specs)]))
     if case.status is Status.RESOLVED:
         return  # what a resolved case still owes is to be confirmed and closed
-    for clock in first_due(specs, at):
+    for clock in first_due(telling, specs, at):
         _shorten(telling, clock, at)
     if case.status is not Status.NEW:  # acknowledged before this rule joined: its promise begins now
         for spec in brought:
-            if spec.starts is ClockStart.ACKNOWLEDGED:
-                _shorten(telling, clocks.arm(spec, at), at)
+            if ClockStart.ACKNOWLEDGED in spec.moments:
+                promised = telling.make(spec, at)
+                if promised is not None:
+                    _shorten(telling, promised, at)
 
 
 def _shorten(telling: Telling, clock: Clock, at: Instant) -> None:
@@ -198,10 +228,8 @@ def _shorten(telling: Telling, clock: Clock, at: Instant) -> None:
     if any(c.due_at <= clock.due_at for c in live) or (same and not live):
         return  # a promise that was kept stays kept
     for old in live:
-        case.clocks[case.clocks.index(old)] = clocks.ended(old, at)
-        telling.say_clock("clock.ended", old, at, reason="a rule with an earlier deadline joined")
-    occurrence = max((c.occurrence for c in same), default=0) + 1
-    telling.arm(msgspec.structs.replace(clock, occurrence=occurrence), at)
+        telling.stop(case.clocks.index(old), at, "a rule with an earlier deadline joined")
+    telling.arm(clock, at)
 
 
 def shown(response: Response) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 
 from cases import case as cases
+from cases import clocks, counting
 from cases.case import Case
 from cases.clocks import Clock, State
 from cases.events import Event
 from feedback.ids import event_id
-from feedback.instants import Instant, as_datetime, rfc3339
+from feedback.instants import Instant, rfc3339
+from rules.calendar import Calendar, CalendarEnded
+from rules.model import ClockSpec
 from rules.roster import Person
 from rules.ruleset import RuleSet
 from rules.templates import render
@@ -90,6 +93,7 @@ class Telling:
             clock=clock.name,
             occurrence=clock.occurrence,
             due_at=rfc3339(clock.due_at),
+            **({"issue": clock.issue} if clock.issue else {}),
             **data,
         )
 
@@ -103,7 +107,61 @@ class Telling:
             self.case.clocks.append(clock)
         else:
             self.case.clocks[instead_of] = clock
-        self.say_clock("clock.armed", clock, at)
+        spec = clock.spec
+        data: dict[str, Any] = {"started_at": rfc3339(clock.started_at), "length": clocks.length_text(spec)}
+        if spec.law:
+            data["law"] = spec.law
+        if spec.length is not None:
+            calendar = self.calendar(spec)
+            data["calendar"] = spec.length.calendar
+            if calendar is not None:
+                data["last_moment"] = counting.last_moment(spec.length, clock.due_at, calendar)
+        self.say_clock("clock.armed", clock, at, **data)
+
+    def calendar(self, spec: ClockSpec) -> Calendar | None:
+        """The calendar that a clock counts on, at the version that it began with; None for elapsed time."""
+        if spec.length is None:
+            return None
+        calendar = self.moment.rules.calendars.get(spec.length.calendar)
+        if calendar is None:
+            raise LookupError(f"the calendar {spec.length.calendar} that clock {spec.name} began with is gone")
+        return calendar
+
+    def start(self, spec: ClockSpec, at: Instant, *, issue: str = "", said_at: Instant | None = None) -> None:
+        """Arm a clock of *spec* that counts from *at*."""
+        clock = self.make(spec, at, issue=issue)
+        if clock is not None:
+            self.arm(clock, at if said_at is None else said_at)
+
+    def make(self, spec: ClockSpec, at: Instant, *, issue: str = "") -> Clock | None:
+        """The next occurrence of a clock of *spec*. A year that its calendar lacks is an event, not the end."""
+        occurrence = 1 + max((c.occurrence for c in self.case.clocks if c.name == spec.name), default=0)
+        try:
+            return clocks.arm(spec, at, occurrence, calendar=self.calendar(spec), issue=issue)
+        except CalendarEnded as error:
+            self.say("rule.failed", at, ("clock", spec.name, issue, str(at)), clock=spec.name, error=str(error))
+            return None
+
+    def stop(self, index: int, at: Instant, why: str, **data: Any) -> None:
+        """End the clock at *index* without its being met, and say why."""
+        held = self.case.clocks[index]
+        clock = clocks.ended(held, at, self.calendar(held.spec))
+        self.case.clocks[index] = clock
+        self.say_clock("clock.ended", clock, clock.stopped_at, reason=why, **data)
+
+    def say_not_armed(self, spec: ClockSpec, at: Instant, issue: str) -> None:
+        """Say that a clock of the law does not run, because the law did not apply then."""
+        when = f"from {rfc3339(spec.from_at)}" if at < spec.from_at else f"until {rfc3339(spec.to_at)}"
+        self.say(
+            "case.updated",
+            at,
+            ("not in force", spec.name, issue, str(at)),
+            change="out_of_scope",
+            clock=spec.name,
+            law=spec.law,
+            issue=issue,
+            reason=f"{spec.name} applies {when}",
+        )
 
     # -- people ---------------------------------------------------------------------------------------------
 
@@ -118,14 +176,21 @@ class Telling:
             role = fallback if person is not None else role
         before, case.owner = case.owner, person.id if person is not None else ""
         case.role = role
+        self.owned()
         if case.owner:
             self.say("case.assigned", at, occurrence, owner=case.owner, role=role, before=before, reason=why)
 
     def _somebody(self, role: str, at: Instant) -> Person | None:
         case = self.case
         return self.moment.rules.roster.resolve(
-            role, attributes=case.routing, at=at, seed=case.id, exclude=frozenset(case.tried)
+            role, attributes=case.routing, at=at, seed=case.id, exclude=frozenset((*case.tried, *case.barred))
         )
+
+    def owned(self) -> None:
+        """Keep who owns the case now among those who ever did."""
+        case = self.case
+        if case.owner and case.owner not in case.owners:
+            case.owners = [*case.owners, case.owner][-cases.REMEMBERED :]
 
     def tell_owner(self, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
         """A notice to the owner, from the rule's template."""
@@ -169,17 +234,19 @@ class Telling:
                 "owner": person.name if person is not None else case.owner or "nobody yet",
                 "rule": case.rules[0].title or case.rules[0].id,
                 "why": why,
-                "due_at": "no deadline" if soonest is None else before_words(soonest.due_at),
+                "due_at": "no deadline" if soonest is None else self.deadline(soonest),
                 "next_best_action": case.next_best_action,
                 "channel": case.channel,
                 "touchpoint": case.touchpoint,
                 "programme": case.programme,
-                "opened_at": f"{as_datetime(case.opened_at):%a %d %b %Y %H:%M:%S} UTC",
+                "opened_at": counting.told(case.opened_at, self.moment.rules.zone),
             },
         )
         return message.subject, message.body
 
-
-def before_words(due_at: Instant) -> str:
-    """A deadline for a person: `before Tue 24 Nov 2026 09:00:00 UTC`; at that instant it is late."""
-    return f"before {as_datetime(due_at):%a %d %b %Y %H:%M:%S} UTC"
+    def deadline(self, clock: Clock) -> str:
+        """A deadline for a person, with its zone: `by the end of Tue 17 Nov 2026 (Europe/London)`."""
+        calendar = self.calendar(clock.spec)
+        if clock.spec.length is None or calendar is None:
+            return f"before {counting.told(clock.due_at, self.moment.rules.zone)}"
+        return counting.last_moment(clock.spec.length, clock.due_at, calendar)

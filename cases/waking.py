@@ -7,7 +7,7 @@ fold into the breach, and a recurring clock fires once and says how many periods
 
 from msgspec.structs import replace
 
-from cases import clocks
+from cases import clocks, moments
 from cases.clocks import State
 from cases.lifecycle import Status
 from cases.telling import Telling
@@ -67,7 +67,9 @@ def _breach(telling: Telling, index: int, at: Instant) -> None:
     clock = case.clocks[index]
     due = clock.due_at
     outage = _was_outage(telling, due)
-    missed = clocks.missed_periods(clock, at) if clock.spec.recurring and outage else 0
+    missed, ended_at = 0, due
+    if clock.spec.recurring and outage:
+        missed, ended_at = clocks.missed_periods(clock, at, telling.calendar(clock.spec))
     data = {"missed": missed} if missed else {}
     case.clocks[index] = replace(clock, state=State.BREACHED, breached=True)
     # The deadline is part of what is said: a breach that a late record disproved may be followed by another.
@@ -77,7 +79,9 @@ def _breach(telling: Telling, index: int, at: Instant) -> None:
     if clock.spec.takeover:
         _take_over(telling, index, Instant(max(due, telling.moment.seen_at)) if outage else due)
     elif clock.spec.recurring:
-        _arm_next(telling, index, Instant(due + missed * clock.spec.length_s))
+        _arm_next(telling, index, ended_at)
+    # What waited for the promise begins with the last moment at which it could have been kept.
+    moments.begin(telling, f"breach:{clock.name}", Instant(due - 1), issue=clock.issue)
 
 
 def _climb(telling: Telling, index: int, when: Instant) -> None:
@@ -116,11 +120,12 @@ def _take_over(telling: Telling, index: int, at: Instant) -> None:
         case.tried.append(case.owner)
     before = case.owner
     occurrence = (clock.name, str(clock.occurrence))
-    telling.appoint(case.role, at, occurrence, f"not acknowledged within {span_text(clock.spec.length_s)}")
+    telling.appoint(case.role, at, occurrence, f"not acknowledged within {clocks.length_text(clock.spec)}")
     if not case.owner:
         case.owner = before  # nobody left: the alarm is out, its ladder goes on, and the case keeps its name
         return
-    telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at, instead_of=index)
+    again = clocks.arm(clock.spec, at, clock.occurrence + 1, calendar=telling.calendar(clock.spec))
+    telling.arm(again, at, instead_of=index)
     telling.tell_owner(at, occurrence, f"taken over from {before or 'nobody'}, who did not acknowledge")
 
 
@@ -129,4 +134,5 @@ def _arm_next(telling: Telling, index: int, at: Instant) -> None:
     case = telling.case
     clock = case.clocks[index]
     case.clocks[:] = [c for c in case.clocks if c is clock or c.name != clock.name or c.state is not State.BREACHED]
-    telling.arm(clocks.arm(clock.spec, at, clock.occurrence + 1), at)
+    calendar = telling.calendar(clock.spec)
+    telling.arm(clocks.next_period(clock.spec, at, calendar, clock.occurrence + 1), at)

@@ -4,7 +4,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from cases.asking import Answer, ask, last_moment
+from cases.asking import Answer, ask
+from cases.counting import last_moment
 from feedback.instants import Instant, parse_instant, rfc3339
 from rules.calendar import Calendar
 from rules.length import Unit
@@ -75,7 +76,7 @@ def shown(pack: Pack, answer: Answer, calendar: Calendar) -> dict[str, Any]:
         "start": rfc3339(answer.start),
         "due_at": rfc3339(due.at),
         "due_local": datetime.fromtimestamp(due.at, calendar.zone).isoformat(),
-        "last_moment": last_moment(length, due, calendar),
+        "last_moment": last_moment(length, due.at, calendar),
         "last_day": None if due.last_day is None else due.last_day.isoformat(),
         "length": length.in_words,
         "day_one": "" if due.last_day is None else ("same day" if length.same_day else "next day"),
@@ -90,7 +91,7 @@ def shown(pack: Pack, answer: Answer, calendar: Calendar) -> dict[str, Any]:
         "in_force_from": (answer.clock.force_from or pack.force_from).isoformat(),
         "alternative_due_at": None if first is None else rfc3339(first.due.at),
         "alternatives": [
-            {"due_at": rfc3339(a.due.at), "last_moment": last_moment(length, a.due, calendar), "why": a.why}
+            {"due_at": rfc3339(a.due.at), "last_moment": last_moment(length, a.due.at, calendar), "why": a.why}
             for a in answer.alternatives
         ],
         "notes": [*answer.notes, *pack.notes],

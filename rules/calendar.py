@@ -111,7 +111,7 @@ def parse_calendar(sheet: Sheet, name: str, text: str, base: "Calendar | None" =
     top = sheet.map(root, keys, ("calendar",) if base is not None else ("calendar", "zone", "years"))
     if "calendar" in top and sheet.text(top["calendar"]) != name:
         sheet.problem(top["calendar"], sheet.text(top["calendar"]), f"{name}, the name of the file")
-    zone = sheet.read(top.get("zone"), _zone, base.zone_name if base else "UTC", "a zone like Europe/London")
+    zone = sheet.read(top.get("zone"), zone_name, base.zone_name if base else "UTC", "a zone like Europe/London")
     holidays: dict[date, str] = dict(base.holidays) if base else {}
     years: dict[int, Certainty] = dict(base.years) if base else {}
     for year, node in sheet.map(top.get("years"), None).items():
@@ -151,7 +151,8 @@ def based_on(text: str) -> str:
     return quiet.text(quiet.map(quiet.parse(text), None).get("based_on"))
 
 
-def _zone(text: str) -> str:
+def zone_name(text: str) -> str:
+    """The zone of that name. Raises ValueError when there is none."""
     try:
         return ZoneInfo(text).key
     except (ZoneInfoNotFoundError, OSError):

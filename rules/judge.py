@@ -156,13 +156,13 @@ def _trigger(rule: Rule, facts: Facts, reading: Reading, verdict: Verdict) -> Tr
         title=rule.title,
         why=tuple(line.seen(facts) for line in verdict.held),
         case=rule.case,
-        subject=_subject(rule, facts, reading),
+        subject=_narrowed(rule, rule.case.subject, facts, reading),
+        issue=_narrowed(rule, "theme", facts, reading) if rule.case.issue == "theme" else rule.case.issue,
     )
 
 
-def _subject(rule: Rule, facts: Facts, reading: Reading) -> str:
-    """What narrows the case's identity; for `theme` the first found one that the rule asks for."""
-    named = rule.case.subject
+def _narrowed(rule: Rule, named: str, facts: Facts, reading: Reading) -> str:
+    """The value of *named*, which narrows an identity; for `theme` the first found one that the rule asks for."""
     if not named:
         return ""
     if named == "theme":

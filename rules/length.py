@@ -79,3 +79,9 @@ def parse_length(text: str) -> Length:
     if n > LONGEST.get(unit, 10 * 366 * 86_400):
         raise ValueError(f"{text!r} is longer than ten years")
     return Length(n, unit)
+
+
+def estimate_s(length: Length) -> int:
+    """About how long that is in seconds: enough to tell a longer from a shorter, never to set a deadline."""
+    day = {Unit.DAYS: 86_400, Unit.WORKING_DAYS: 86_400 * 7 // 5, Unit.MONTHS: 86_400 * 30}
+    return length.n * day.get(length.unit, 3 if length.unit is Unit.WORKING_SECONDS else 1)

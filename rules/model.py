@@ -8,6 +8,9 @@ from enum import IntEnum, StrEnum
 
 import msgspec
 
+from feedback.instants import Instant
+from rules.length import Length
+
 
 class Priority(IntEnum):
     """How soon a person must look; the higher number wins when several rules fire on one identity."""
@@ -56,6 +59,51 @@ class ClockSpec(msgspec.Struct, frozen=True, array_like=True):
     """The longest total extension; 0 when it may not be extended."""
     takeover: bool = False
     """On breach the case goes to the next on its owner's roster (the owner's acknowledgement)."""
+    length: Length | None = None
+    """Counted on a calendar; `length_s` is then only an estimate, for telling longer from shorter. None: elapsed."""
+    warnings: tuple[str, ...] = ()
+    """As written (`50%`, `2 working days before`), where `warn_s` is known only when it is armed."""
+    law: str = ""
+    """Pack, paragraph and what it demands, of a clock of the law; empty for a promise of our own."""
+    begins: tuple[str, ...] = ()
+    """Moments that start it (`milestone:aware`, `breach:<clock>`), in place of `starts`."""
+    ended_by: tuple[tuple[str, str], ...] = ()
+    """Moments that end it, each with the reason."""
+    unless_live: tuple[str, ...] = ()
+    """Clocks beside which it does not start."""
+    needs_all: bool = False
+    """Met only when every one of `meets` has happened."""
+    again_each: bool = False
+    """Each of its moments starts another one; else only the first does."""
+    counts_from: str = ""
+    """Moment from whose time it counts, when that is not the one that starts it."""
+    extend: Length | None = None
+    """How far it may be put off in all, for one of whole days; `extendable_s` for elapsed time."""
+    from_at: Instant = Instant(0)
+    """First instant at which its law applied (to this hazard)."""
+    to_at: Instant = Instant(0)
+    """First instant at which it no longer did; 0 while it does."""
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """What starts it."""
+        return self.begins or (self.starts.value,)
+
+
+class MilestoneSpec(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of one milestone: when it may be reported, and what must be said with it."""
+
+    name: str
+    after: tuple[str, ...] = ()
+    """One of these must have been reached before it."""
+    finding: tuple[str, ...] = ()
+    """What `data.finding` must say; empty when it says nothing."""
+    new_owner: bool = False
+    """The case goes to somebody who has not owned it before."""
+
+
+OUTCOME_FIELDS = ("problem", "action_taken", "customer_told", "satisfied")
+"""What a case must say of itself before it may close, unless its rule asks for more."""
 
 
 class CaseSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +125,13 @@ class CaseSpec(msgspec.Struct, frozen=True, kw_only=True):
     statutory: bool = False
     reopen_for_s: int = 90 * 86_400
     """How long a closed case is remembered and may be reopened."""
+    reaches: tuple[str, ...] = ()
+    """Moments of its packs that an opening, or a new issue, reaches: `milestone:aware`."""
+    milestones: tuple[MilestoneSpec, ...] = ()
+    issue: str = ""
+    """What the clocks of the law are about: `theme`, or a fixed text; several issues of one case run their own."""
+    closing: tuple[str, ...] = OUTCOME_FIELDS
+    """Fields of the outcome that must be said before it closes."""
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +146,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     case: CaseSpec
     subject: str = ""
     """`case.subject` resolved on this response."""
+    issue: str = ""
+    """`case.issue` resolved on this response."""
 
 
 class RuleFailure(msgspec.Struct, frozen=True, kw_only=True):

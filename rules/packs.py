@@ -7,15 +7,16 @@ clock names the moments that start, meet and end it. `parse.py` turns the clocks
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from feedback.instants import parse_span
+from feedback.instants import Instant, parse_span
 from rules.calendar import Calendar, time_of_day
-from rules.length import Length, Unit, parse_length
+from rules.length import Length, Unit, estimate_s, parse_length
+from rules.model import ClockSpec, MilestoneSpec, Rung
 from rules.problems import one_of
 from rules.warnings import check_warning
 from rules.yaml import Sheet, YamlNode
@@ -39,18 +40,6 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: a time of day."""
     default: str = ""
     """Empty: must be said."""
-
-
-class MilestoneSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pack knows of one milestone."""
-
-    name: str
-    after: tuple[str, ...] = ()
-    """One of these must have been reached before it."""
-    finding: tuple[str, ...] = ()
-    """What `data.finding` must say; empty when it says nothing."""
-    new_owner: bool = False
-    """The case goes to somebody who has not owned it before."""
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -176,6 +165,66 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
             if day < phase.starts:
                 return f"{hazard} comes into {self.name} on {phase.starts}"
         return ""
+
+    def specs(
+        self, *, calendar: Calendar, roles: Mapping[str, str], hazard: str, settings: Mapping[str, str]
+    ) -> tuple[ClockSpec, ...]:
+        """The clocks as a case runs them, on *calendar*; *roles* says which role of the roster a level is."""
+        settled = self.settled(settings)
+        return tuple(
+            self._spec(clock, choice, calendar, roles, hazard, settled)
+            for clock in self.clocks.values()
+            for choice in clock.reading.length
+        )
+
+    def _spec(
+        self,
+        clock: PackClock,
+        choice: str,
+        calendar: Calendar,
+        roles: Mapping[str, str],
+        hazard: str,
+        settings: Mapping[str, str],
+    ) -> ClockSpec:
+        by = {clock.reading.length_by: choice} if clock.reading.length_by else {}
+        length = clock.reading.settle({**settings, **by}, calendar.key)
+        # What was found chooses the length where the pack says so: `investigated:emergency` starts the one for it.
+        starts = tuple(s for s in clock.starts if not choice or s.endswith(f":{choice}"))
+        first = clock.force_from or self.force_from
+        if hazard and self.phases and not clock.emergency:
+            phase = next((p for p in self.phases if hazard in p.hazards), None)
+            first = max(first, phase.starts if phase else date(9000, 1, 1))
+        last = clock.force_to or self.force_to
+        elapsed = length.unit is Unit.SECONDS
+        return ClockSpec(
+            name=clock.name,
+            length_s=length.n if elapsed else estimate_s(length),
+            meets=clock.meets,
+            warnings=clock.warnings,
+            ladder=tuple(Rung(after, roles[level]) for after, level in clock.ladder if level in roles),
+            pausable=clock.pausable,
+            extendable_s=clock.extend.n if clock.extend is not None and elapsed else 0,
+            length=None if elapsed else length,
+            law=f"{self.name} {clock.paragraph}: {clock.what}",
+            begins=starts,
+            ended_by=clock.ended_by,
+            unless_live=clock.unless_live,
+            needs_all=clock.needs_all,
+            again_each=clock.again_each,
+            counts_from=clock.counts_from,
+            extend=None if elapsed or clock.extend is None else replace(clock.extend, calendar=calendar.key),
+            from_at=_midnight(first, calendar),
+            to_at=Instant(0) if last is None else _midnight(last + timedelta(days=1), calendar),
+        )
+
+    @property
+    def levels(self) -> frozenset[str]:
+        """The levels that its ladders tell."""
+        return frozenset(level for clock in self.clocks.values() for _, level in clock.ladder)
+
+
+def _midnight(day: date, calendar: Calendar) -> Instant:
+    return Instant(int(datetime.combine(day, datetime.min.time(), calendar.zone).timestamp()))
 
 
 def _chosen(of: Mapping[str, Any], by: str, settings: Mapping[str, str]) -> Any:

@@ -12,25 +12,33 @@ from pathlib import Path
 from typing import Any
 
 import cel
+import msgspec
 import re2
 from ruamel.yaml.nodes import Node as YamlNode
 
 from feedback.instants import Instant, parse_instant, parse_span
 from feedback.metrics import Metric
+from rules.calendar import Calendar, zone_name
 from rules.conditions import Line, check_result
 from rules.conditions import check as check_line
 from rules.facts import LISTS, PLAIN, SENTIMENT, Facts, Vocabulary
-from rules.model import CaseSpec, ClockSpec, ClockStart, Priority, Rung
+from rules.length import Length, Unit, estimate_s, parse_length
+from rules.model import OUTCOME_FIELDS, CaseSpec, ClockSpec, ClockStart, MilestoneSpec, Priority, Rung
+from rules.packs import Pack, moment
 from rules.problems import Problem, RuleFileErrors, one_of
 from rules.roster import Away, Person, Role, Roster
 from rules.ruleset import Rule, RuleSet
 from rules.samples import full_facts
+from rules.shipped import law_of, law_texts, read_law
 from rules.taxonomies import parse_taxonomy
 from rules.templates import Template, parse_template
+from rules.warnings import check_warning
 from rules.yaml import Sheet, plain
 from scoring.taxonomy import Matcher, Node, Taxonomy
 
 MAX_RULES = 2000
+DEFAULT_ZONE = "Europe/London"
+"""In which people are told times, where neither the set nor its calendar says another."""
 _PRIORITIES = {p.name.lower(): p for p in Priority}
 _STARTS = {s.value: s for s in ClockStart}
 _MEETS: Mapping[str, tuple[str, ...]] = {
@@ -45,13 +53,16 @@ _MEETS: Mapping[str, tuple[str, ...]] = {
 _MEETERS = frozenset(
     {"acknowledge", "start", "wait", "note", "contact", "resolve", "confirm", "close", "activity", "escalate"}
 )
-_SET_KEYS = ("set", "taxonomies", "roster", "attributes", "patterns", "staff", "rules")
+_SET_KEYS = ("set", "taxonomies", "roster", "attributes", "patterns", "staff", "rules", "calendar", "zone")
+_PACK_KEYS = ("hazard", "reaches", "roles", "calendar", "settings")
 _RULE_KEYS = ("id", "title", "when", "only", "case")
 _CASE_KEYS = (
     "type", "subject", "priority", "owner", "fallback", "acknowledge_within", "acknowledgement", "notice",
-    "next_best_action", "statutory", "reopen_for", "clocks",
+    "next_best_action", "statutory", "reopen_for", "clocks", "packs", "issue", "closing",
 )  # fmt: skip
-_CLOCK_KEYS = ("within", "every", "after", "met_by", "starts", "warn", "escalate", "pausable", "extendable")
+_CLOCK_KEYS = (
+    "within", "every", "after", "met_by", "starts", "warn", "escalate", "pausable", "extendable", "calendar",
+)  # fmt: skip
 
 Texts = Mapping[str, str]
 """Path below the rules directory, with forward slashes, to the text of the file."""
@@ -88,6 +99,7 @@ def files_of(directory: Path, set_name: str) -> dict[str, str]:
     for path in sorted((directory / "templates").glob("*.txt")):
         if path.stem in texts.get(own, ""):
             take(f"templates/{path.name}")
+    texts |= law_of(texts.get(own, ""), law_texts(directory))
     if problems:
         raise RuleFileErrors(problems)
     return texts
@@ -130,14 +142,18 @@ def check(directory: Path, metrics: Mapping[str, Metric]) -> list[Problem]:
     sets = [Path(name).stem for name in texts if name.startswith("sets/")]
     if not sets:
         problems.append(Problem(str(directory / "sets"), 1, 1, "no set", "at least one sets/<name>.yaml"))
+    own_law = {p for p in law_texts(directory) if (directory / p).is_file()}
+    texts |= law_texts(directory)
     loader = _Loader(texts, metrics, problems, f"{directory}/")
-    used: set[str] = set()
+    used: set[str] = {name for name in texts if name.startswith(("packs/", "calendars/"))} - own_law
     for name in sets:
         loader.rule_set(name)
         used |= loader.used
     for name in texts:
         if name not in used:
             loader.read_alone(name)
+            if name.startswith(("packs/", "calendars/")):
+                continue  # the law need not be used to be worth having
             problems.append(Problem(f"{directory}/{name}", 1, 1, "a file that no set uses", "a use, or no file", True))
     return sorted(set(problems))
 
@@ -148,12 +164,15 @@ class _Loader:
     def __init__(self, texts: Texts, metrics: Mapping[str, Metric], problems: list[Problem], prefix: str) -> None:
         self._texts, self._metrics, self._problems, self._prefix = texts, metrics, problems, prefix
         self._read: dict[str, Any] = {}
+        self._law: tuple[dict[str, Pack], dict[str, Calendar]] | None = None
         self.used: set[str] = set()
 
     def read_alone(self, name: str) -> None:
         """Check a file that no set uses."""
         folder, stem = name.split("/", 1)[0], Path(name).stem
-        if folder == "taxonomies":
+        if folder in ("packs", "calendars"):
+            self.law()
+        elif folder == "taxonomies":
             self._taxonomy(stem)
         elif name.endswith(".yaml"):
             self._roster(stem)
@@ -189,6 +208,13 @@ class _Loader:
         template: Template = self._once(path, read)
         return template
 
+    def law(self) -> tuple[dict[str, Pack], dict[str, Calendar]]:
+        """The packs and calendars among the texts, read and complained of once."""
+        if self._law is None:
+            texts = {p: t for p, t in self._texts.items() if p.startswith(("packs/", "calendars/"))}
+            self._law = read_law(texts, self._problems, self._prefix)
+        return self._law
+
     # -- the set ------------------------------------------------------------------------------------------
 
     def rule_set(self, name: str) -> RuleSet | None:
@@ -211,7 +237,12 @@ class _Loader:
         staff = self._staff(sheet, top.get("staff"))
         patterns = self._patterns(sheet, top.get("patterns"))
         words = self._vocabulary(sheet, top, taxonomies, patterns)
-        rules = _Rules(self, sheet, words, roster, patterns, self._metrics).read(top.get("rules"))
+        self.used |= law_of(self._texts[f"sets/{name}.yaml"], self._texts).keys()
+        calendar = self.calendar_named(sheet, top.get("calendar"))
+        zone = sheet.read(top.get("zone"), zone_name, calendar.zone_name if calendar else DEFAULT_ZONE, "a zone")
+        reader = _Rules(self, sheet, words, roster, patterns, self._metrics)
+        reader.calendar = calendar
+        rules = reader.read(top.get("rules"))
         templates = {
             Path(p).stem: self._template(Path(p).stem) for p in sorted(self.used) if p.startswith("templates/")
         }
@@ -225,7 +256,17 @@ class _Loader:
             taxonomies=tuple(taxonomies),
             patterns=patterns,
             staff=staff,
+            calendars={c.key: c for c in self.law()[1].values()},
+            zone=zone,
         )
+
+    def calendar_named(self, sheet: Sheet, node: YamlNode | None) -> Calendar | None:
+        """The calendar that *node* names; None, with a problem noted, when there is none."""
+        name = sheet.text(node)
+        calendars = self.law()[1]
+        if node is not None and name not in calendars:
+            sheet.problem(node, f"the calendar {name}", one_of(calendars, name))
+        return calendars.get(name)
 
     def template_named(self, sheet: Sheet, node: YamlNode | None) -> str:
         """The name of the template that *node* asks for, once it is known to be there."""
@@ -352,6 +393,8 @@ class _Rules:
         self._loader, self._sheet, self._words, self._roster = loader, sheet, words, roster
         self._full: Facts = full_facts(words, patterns, metrics)
         self._context = cel.Context(self._full.tree())
+        self.calendar: Calendar | None = None
+        """The set's own, for clocks that count on one and name none."""
 
     def read(self, node: YamlNode | None) -> list[Rule]:
         rules: list[Rule] = []
@@ -408,6 +451,15 @@ class _Rules:
         if "acknowledge_within" in fields:
             within = sheet.read(fields["acknowledge_within"], parse_span, 3600, "a span like 15m")
             clocks.insert(0, ClockSpec("acknowledge", within, ("acknowledge",), takeover=True))
+        reaches: list[str] = []
+        milestones: dict[str, MilestoneSpec] = {}
+        for name, entry in sheet.map(fields.get("packs"), None).items():
+            found = self._pack(name, entry)
+            if found is not None:
+                specs, reached, known = found
+                clocks += specs
+                reaches += reached
+                milestones |= known
         subject = sheet.text(fields.get("subject"))
         if subject and subject != "theme" and subject not in self._words.kinds:
             sheet.problem(fields["subject"], subject, "theme, or attributes.<a declared name>")
@@ -418,12 +470,53 @@ class _Rules:
             role=self._role(fields.get("owner")),
             fallback_role=self._role(fields.get("fallback")),
             clocks=tuple(clocks),
+            reaches=tuple(reaches),
+            milestones=tuple(milestones.values()),
+            issue=sheet.text(fields.get("issue")),
+            closing=tuple(dict.fromkeys((*OUTCOME_FIELDS, *sheet.texts(fields.get("closing"))))),
             acknowledgement=loader.template_named(sheet, fields.get("acknowledgement")),
             notice=loader.template_named(sheet, fields.get("notice")),
             next_best_action=sheet.text(fields.get("next_best_action")),
-            statutory=sheet.flag(fields.get("statutory")),
+            statutory=sheet.flag(fields.get("statutory"), bool(milestones)),
             reopen_for_s=sheet.read(fields.get("reopen_for"), parse_span, 90 * 86_400, "a span like 90d"),
         )
+
+    def _pack(
+        self, name: str, node: YamlNode
+    ) -> tuple[tuple[ClockSpec, ...], list[str], Mapping[str, MilestoneSpec]] | None:
+        """The clocks of a pack, the moments that an opening reaches, and the milestones it knows."""
+        sheet = self._sheet
+        packs, calendars = self._loader.law()
+        pack = packs.get(name)
+        if pack is None:
+            sheet.problem(node, f"the pack {name}", one_of(packs, name))
+            return None
+        fields = sheet.map(node, _PACK_KEYS)
+        calendar = sheet.text(fields.get("calendar"), pack.calendars[0])
+        if calendar not in pack.calendars:
+            sheet.problem(fields["calendar"], f"the calendar {calendar}", one_of(pack.calendars, calendar))
+            calendar = pack.calendars[0]
+        hazard = sheet.text(fields.get("hazard"))
+        if hazard and hazard not in pack.hazards:
+            sheet.problem(fields["hazard"], f"the hazard {hazard}", one_of(pack.hazards, hazard))
+        roles = {level: self._role(role) for level, role in sheet.map(fields.get("roles"), None).items()}
+        for level in sorted(pack.levels - roles.keys()):
+            sheet.problem(node, f"no role for the {level} whom {name} tells of a breach", f"roles: {{{level}: …}}")
+        reaches = [moment(text) for text in sheet.texts(fields.get("reaches")) or (pack.opens,)]
+        starts = {m for clock in pack.clocks.values() for m in (*clock.starts, clock.counts_from)}
+        for reached in reaches:
+            if reached not in starts:
+                known = [m.removeprefix("milestone:") for m in starts if m]
+                sheet.problem(fields.get("reaches", node), reached.removeprefix("milestone:"), one_of(known))
+        settings = {k: sheet.text(v) for k, v in sheet.map(fields.get("settings"), None).items()}
+        if calendar not in calendars:
+            return None
+        try:
+            specs = pack.specs(calendar=calendars[calendar], roles=roles, hazard=hazard, settings=settings)
+        except ValueError as error:
+            sheet.problem(fields.get("settings", node), str(error), "what the pack needs to know")
+            return None
+        return specs, reaches, pack.milestones
 
     def _role(self, node: YamlNode | None) -> str:
         role = self._sheet.text(node)
@@ -437,7 +530,13 @@ class _Rules:
         spans = [key for key in ("within", "every", "after") if key in fields]
         if len(spans) != 1:
             sheet.problem(node, f"{' and '.join(spans) or 'no length'}", "one of within: 4h, every: 24h or after: 8h")
-        length = sheet.read(fields.get(spans[0]) if spans else None, parse_span, 3600, "a span like 4h")
+        written = fields.get(spans[0]) if spans else None
+        text = sheet.text(written).strip()
+        counted = self._counted(written, text, fields) if " " in text and text[-1:].isalpha() else None
+        if counted is not None:
+            length = estimate_s(counted)
+        else:
+            length = sheet.read(written, parse_span, 3600, "a span like 4h, or a length like 2 working days")
         met_by = sheet.texts(fields.get("met_by")) or _MEETS.get(name, ())
         if not met_by:
             sheet.problem(node, f"the clock {name} that nothing meets", f"met_by: {one_of(_MEETERS)}")
@@ -454,11 +553,40 @@ class _Rules:
             starts=sheet.choice(fields.get("starts"), _STARTS, ClockStart.OPENED),
             recurring="every" in fields,
             restarts=restarts,
-            warn_s=self._warnings(fields.get("warn"), length),
+            warn_s=() if counted else self._warnings(fields.get("warn"), length),
             ladder=self._ladder(fields.get("escalate")),
             pausable=sheet.flag(fields.get("pausable")),
-            extendable_s=sheet.read(fields.get("extendable"), parse_span, 0, "a span like 24h"),
+            extendable_s=0 if counted else sheet.read(fields.get("extendable"), parse_span, 0, "a span like 24h"),
+            length=counted,
+            warnings=self._warnings_as_written(fields.get("warn")) if counted else (),
+            extend=self._extension(fields.get("extendable"), counted),
         )
+
+    def _counted(self, node: YamlNode | None, text: str, fields: Mapping[str, YamlNode]) -> Length | None:
+        """A length on a calendar (`2 working days`, `4 working hours`); None for an elapsed one."""
+        try:
+            length = parse_length(text)
+        except ValueError:
+            return None
+        if length.unit is Unit.SECONDS:
+            return None
+        calendar = self.calendar
+        if "calendar" in fields:
+            calendar = self._loader.calendar_named(self._sheet, fields["calendar"])
+        elif calendar is None and node is not None:
+            self._sheet.problem(node, f"{text} without a calendar", "calendar: … on the clock or on the set")
+        return msgspec.structs.replace(length, calendar=calendar.key if calendar else "")
+
+    def _extension(self, node: YamlNode | None, counted: Length | None) -> Length | None:
+        if node is None or counted is None:
+            return None
+        by = self._sheet.read(node, parse_length, None, "a length like 2 working days")
+        return None if by is None else msgspec.structs.replace(by, calendar=counted.calendar)
+
+    def _warnings_as_written(self, node: YamlNode | None) -> tuple[str, ...]:
+        for member in self._sheet.list(node):
+            self._sheet.read(member, check_warning, None, "a share like 50%, or 2 working days before")
+        return self._sheet.texts(node)
 
     def _warnings(self, node: YamlNode | None, length: int) -> tuple[int, ...]:
         """Seconds before the deadline, the earliest warning first, of `50%` and `3h before`."""

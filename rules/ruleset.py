@@ -1,8 +1,10 @@
 """A rule set: everything that judges one programme's responses, as one immutable value."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from rules.calendar import Calendar
 from rules.conditions import Feature, Line
 from rules.model import CaseSpec
 from rules.roster import Roster
@@ -56,6 +58,8 @@ class RuleSet:
         taxonomies: tuple[Taxonomy, ...],
         patterns: Mapping[str, Any],
         staff: Matcher,
+        calendars: Mapping[str, Calendar] = MappingProxyType({}),
+        zone: str = "UTC",
     ) -> None:
         self.name, self.hash = name, hash
         """`hash` is of the content of every file it was made from."""
@@ -64,6 +68,10 @@ class RuleSet:
         """Name to compiled RE2 pattern."""
         self.staff = staff
         """Finds employees whom a text names, for praise that names somebody."""
+        self.calendars = calendars
+        """By key, which holds a hash: those of this set, and any that open cases began with."""
+        self.zone = zone
+        """In which people are told times."""
         self.index: dict[Feature, tuple[int, ...]] = {}
         """Feature to the rules (by place) that need it."""
         unindexed = []

@@ -4,10 +4,11 @@ A rules directory need not copy the law: what it does not hold under `packs/` or
 and a file of its own by the same name comes first.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from rules.calendar import Calendar, load_calendars
+from rules.calendar import Calendar, based_on, load_calendars
 from rules.packs import Pack, parse_pack
 from rules.problems import Problem, RuleFileErrors
 from rules.yaml import Sheet
@@ -26,6 +27,24 @@ def law_texts(directory: Path | None) -> dict[str, str]:
             for path in sorted((root / folder).glob("*.yaml")):
                 texts[f"{folder}/{path.name}"] = path.read_text(encoding="utf-8")
     return texts
+
+
+def law_of(set_text: str, texts: Mapping[str, str]) -> dict[str, str]:
+    """Of the packs and calendars in *texts* those that a set's text names, with what these build on."""
+    named = {p for p in texts if p.startswith("packs/") and _names(p) in set_text}
+    around = set_text + "".join(texts[p] for p in named)
+    waiting = [p for p in texts if p.startswith("calendars/") and _names(p) in around]
+    while waiting:
+        path = waiting.pop()
+        named.add(path)
+        base = f"calendars/{based_on(texts[path])}.yaml"
+        if base in texts and base not in named:
+            waiting.append(base)
+    return {p: texts[p] for p in sorted(named)}
+
+
+def _names(path: str) -> str:
+    return path.rpartition("/")[2].removesuffix(".yaml")
 
 
 @lru_cache(maxsize=4)

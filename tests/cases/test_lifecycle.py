@@ -11,12 +11,13 @@ from cases import case as cases
 from cases import shard as shards
 from cases.clocks import State
 from cases.events import Event
-from cases.lifecycle import ENDINGS, OUTCOME_FIELDS, TABLE, Ending, Status
+from cases.lifecycle import ENDINGS, TABLE, Ending, Status
 from cases.shard import Item, Judged
 from feedback.ids import shard_of
 from feedback.instants import Instant
 from feedback.records import Action, Tick, Verb
 from rules.judge import judge
+from rules.model import OUTCOME_FIELDS
 from scoring.reading import Reading
 from tests.builders import START, response
 from tests.flows.story import SHARDS, book
