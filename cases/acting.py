@@ -156,6 +156,8 @@ def _milestone(telling: Telling, action: Action) -> None:
         _in_order(telling, action, spec, issue)
         if spec.finding and finding not in spec.finding:
             raise Refusal("finding_missing", f"say data.finding = {' or '.join(spec.finding)}")
+    if issue not in case.hazards and (hazard := _hazard(telling, action)):
+        case.hazards = {**case.hazards, issue: hazard}
     data = {k: v for k, v in (("issue", issue), ("finding", finding)) if v}
     _say(telling, "milestone.reached", action, name=name, data=action.data, **data)
     moments.remember(telling, MILESTONE + name, action.at, issue)
@@ -185,6 +187,15 @@ def _issue(telling: Telling, action: Action) -> str:
     if len(issues) > 1:
         raise Refusal("which_issue", f"say data.issue = one of {', '.join(issue or 'the case' for issue in issues)}")
     return issues[0] if issues else ""
+
+
+def _hazard(telling: Telling, action: Action) -> str:
+    """The hazard of a new issue: `data.hazard`, or the only one of the case."""
+    known = {spec.hazard for spec in telling.case.later}
+    hazard = str(action.data.get("hazard", ""))
+    if hazard and hazard not in known:
+        raise Refusal("unknown_hazard", f"say data.hazard = one of {', '.join(sorted(known - {''}))}")
+    return hazard or (next(iter(known)) if len(known) == 1 else "")
 
 
 def _independent_owner(telling: Telling, action: Action, name: str) -> None:
@@ -405,9 +416,9 @@ def _rebase(telling: Telling, action: Action) -> None:
         rules=[{"id": r.id, "from": was[r.id], "to": r.version} for r in rules],
     )
     specs = [rule.case for rule in rules]
-    wanted = {(s.name, s.begins): s for spec in specs for s in spec.clocks}
+    wanted = {(s.name, s.begins, s.hazard): s for spec in specs for s in spec.clocks}
     for index, clock in enumerate(list(case.clocks)):
-        spec = wanted.get((clock.spec.name, clock.spec.begins))
+        spec = wanted.get((clock.spec.name, clock.spec.begins, clock.spec.hazard))
         if not clock.is_live or spec is None or clocks.same_promise(spec, clock.spec):
             continue
         _stop(telling, index, action, "re-based on the rules in force")

@@ -86,13 +86,16 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
     """Fields of the outcome that must be said before it closes."""
     about: dict[str, Any] = {}
     """Property, household, parties, attachments by reference: what people said of it."""
+    hazards: dict[str, str] = {}
+    """Issue to its hazard."""
     chain: str = ""
     """Hash of the last event of its trail."""
 
     @property
     def issues(self) -> list[str]:
         """What its clocks are about, oldest first."""
-        return list(dict.fromkeys([c.issue for c in self.clocks] + [issue for issue, _, _ in self.reached]))
+        lawful = [c.issue for c in self.clocks if c.spec.law]
+        return list(dict.fromkeys([*lawful, *(issue for issue, _, _ in self.reached)]))
 
     def reached_at(self, milestone: str, issue: str) -> Instant | None:
         """When *milestone* was last reached, for this issue or for the case as a whole."""

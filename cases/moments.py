@@ -26,7 +26,8 @@ def remember(telling: Telling, moment: str, at: Instant, issue: str) -> None:
 def begin(telling: Telling, moment: str, at: Instant, *, issue: str = "", again: bool = False) -> None:
     """Arm every clock that *moment* starts, for *issue*. *again* also those of our own that were met before."""
     case = telling.case
-    for spec in [s for s in case.later if moment in s.moments]:
+    hazard = case.hazards.get(issue, "")
+    for spec in [s for s in case.later if moment in s.moments and s.hazard == hazard]:
         same = [c for c in case.clocks if c.name == spec.name and c.issue == issue]
         if any(c.is_live for c in same) and not spec.again_each:
             continue

@@ -74,6 +74,8 @@ def open_case(
 def new_issue(telling: Telling, spec: CaseSpec, issue: str, at: Instant) -> bool:
     """An issue of concern that the case did not know runs its own clocks of the law; whether it was one."""
     case = telling.case
+    if spec.hazard and issue not in case.hazards:
+        case.hazards = {**case.hazards, issue: spec.hazard}
     fresh = [m for m in spec.reaches if case.reached_at(m.removeprefix(moments.MILESTONE), issue) is None]
     for moment in fresh:
         moments.remember(telling, moment, at, issue)
@@ -131,9 +133,9 @@ def starting_later(specs: list[CaseSpec]) -> list[ClockSpec]:
 
 
 def _shortest(found: list[ClockSpec]) -> list[ClockSpec]:
-    kept: dict[tuple[str, tuple[str, ...]], ClockSpec] = {}
+    kept: dict[tuple[str, tuple[str, ...], str], ClockSpec] = {}
     for spec in found:
-        key = (spec.name, spec.begins)  # the law's clocks of one name may differ by what was found
+        key = (spec.name, spec.begins, spec.hazard)  # the law's clocks of one name may differ by what was found
         kept[key] = moments.shorter(kept.get(key, spec), spec)
     return list(kept.values())
 

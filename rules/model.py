@@ -83,6 +83,8 @@ class ClockSpec(msgspec.Struct, frozen=True, array_like=True):
     """First instant at which its law applied (to this hazard)."""
     to_at: Instant = Instant(0)
     """First instant at which it no longer did; 0 while it does."""
+    hazard: str = ""
+    """What `from_at` is about: an issue runs the clocks of its own hazard."""
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -128,6 +130,8 @@ class CaseSpec(msgspec.Struct, frozen=True, kw_only=True):
     reaches: tuple[str, ...] = ()
     """Moments of its packs that an opening, or a new issue, reaches: `milestone:aware`."""
     milestones: tuple[MilestoneSpec, ...] = ()
+    hazard: str = ""
+    """The hazard of its packs, which decides when their law came to apply."""
     issue: str = ""
     """What the clocks of the law are about: `theme`, or a fixed text; several issues of one case run their own."""
     closing: tuple[str, ...] = OUTCOME_FIELDS

@@ -214,6 +214,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
             counts_from=clock.counts_from,
             extend=None if elapsed or clock.extend is None else replace(clock.extend, calendar=calendar.key),
             from_at=_midnight(first, calendar),
+            hazard=hazard,
             to_at=Instant(0) if last is None else _midnight(last + timedelta(days=1), calendar),
         )
 

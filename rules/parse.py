@@ -452,11 +452,13 @@ class _Rules:
             within = sheet.read(fields["acknowledge_within"], parse_span, 3600, "a span like 15m")
             clocks.insert(0, ClockSpec("acknowledge", within, ("acknowledge",), takeover=True))
         reaches: list[str] = []
+        hazards: list[str] = []
         milestones: dict[str, MilestoneSpec] = {}
         for name, entry in sheet.map(fields.get("packs"), None).items():
             found = self._pack(name, entry)
             if found is not None:
                 specs, reached, known = found
+                hazards += [spec.hazard for spec in specs[:1] if spec.hazard]
                 clocks += specs
                 reaches += reached
                 milestones |= known
@@ -472,7 +474,8 @@ class _Rules:
             clocks=tuple(clocks),
             reaches=tuple(reaches),
             milestones=tuple(milestones.values()),
-            issue=sheet.text(fields.get("issue")),
+            hazard=next(iter(hazards), ""),
+            issue=sheet.text(fields.get("issue"), next(iter(hazards), "")),
             closing=tuple(dict.fromkeys((*OUTCOME_FIELDS, *sheet.texts(fields.get("closing"))))),
             acknowledgement=loader.template_named(sheet, fields.get("acknowledgement")),
             notice=loader.template_named(sheet, fields.get("notice")),

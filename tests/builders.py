@@ -12,6 +12,7 @@ from feedback.records import Envelope, Response
 from flows.books import Book
 from flows.virtual import VirtualEngine
 from rules.parse import load_text
+from rules.shipped import law_of, law_texts
 
 START = parse_instant("2026-11-02T09:00:00Z")
 
@@ -41,7 +42,8 @@ def book(sets: Mapping[str, Mapping[str, str]]) -> Book:
     loaded = {}
     for programme, texts in sets.items():
         name = next(path for path in texts if path.startswith("sets/")).removeprefix("sets/").removesuffix(".yaml")
-        loaded[programme] = load_text(texts, name, STANDARD)
+        law = law_of(texts[f"sets/{name}.yaml"], law_texts(None))
+        loaded[programme] = load_text({**law, **texts}, name, STANDARD)
     return Book("test", loaded, STANDARD)
 
 

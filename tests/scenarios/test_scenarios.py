@@ -1,9 +1,10 @@
 """Stories in files: at 09:00 this response, at 17:01 expect that breach. Each runs under virtual time.
 
-A step has `at` (a span since the start), and `response`, `action` or nothing (time just passes), and what is to
-be said by then: `expect`, in order, each a type and the fields that must match. `$1` is the first case opened,
-`$2` the second. Types under `ignore` are left out of the comparison; everything else that is said must be listed.
-A step with `fires` only asks that this rule is among those that fire.
+A story begins at `start` (else 09:00 on 2 November 2026). A step has `at` (a span since the start, or a time), and
+`response`, `action` or nothing (time just passes), and what is to be said by then: `expect`, in order, each a type
+and the fields that must match. `$1` is the first case opened, `$2` the second. Types under `ignore` are left out of
+the comparison; everything else that is said must be listed. A step with `fires` only asks that this rule is among
+those that fire.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cases.events import Event
-from feedback.instants import Instant, parse_span, rfc3339
+from feedback.instants import Instant, parse_instant, parse_span, rfc3339
 from feedback.metrics import STANDARD
 from flows.books import Book
 from flows.settings import CHECKOUT
@@ -45,12 +46,13 @@ def test_story(file: Path) -> None:
 
 def tell(story: dict[str, Any]) -> None:
     rules = rules_of(story)
-    world = engine(rules)
+    start = parse_instant(story["start"]) if "start" in story else START
+    world = engine(rules, start)
     cases: list[str] = []
     ignored = set(story.get("ignore", ()))
     for number, step in enumerate(story["steps"], 1):
-        at = Instant(START + (parse_span(step["at"]) if step.get("at", "0") != "0" else 0))
-        events = give(world, step, at, number, cases)
+        at = when(step.get("at", "0"), start)
+        events = give(world, step, at, number, cases, start)
         cases += [str(e.case) for e in events if e.type == "case.opened" and str(e.case) not in cases]
         for event in events:
             FIRED.setdefault(story.get("rules", ""), set()).update(r["id"] for r in event.data.get("rules", ()))
@@ -67,7 +69,14 @@ def tell(story: dict[str, Any]) -> None:
             assert not wrong, f"{where}: {want} but {wrong}"
 
 
-def give(world: Any, step: dict[str, Any], at: Instant, number: int, cases: list[str]) -> list[Event]:
+def when(text: str, start: Instant) -> Instant:
+    """A span since the start, or a time of its own."""
+    if text == "0":
+        return start
+    return parse_instant(text) if "T" in text else Instant(start + parse_span(text))
+
+
+def give(world: Any, step: dict[str, Any], at: Instant, number: int, cases: list[str], start: Instant) -> list[Event]:
     if "response" in step:
         record = {"id": f"r{number}", "customer": "c1", "language": "en", **step["response"]}
         return world.hear([envelope(record, at, str(number))])  # type: ignore[no-any-return]
@@ -76,7 +85,7 @@ def give(world: Any, step: dict[str, Any], at: Instant, number: int, cases: list
         if str(asked.get("case", "")).startswith("$"):
             asked["case"] = cases[int(asked["case"][1:]) - 1]
         if "at" in asked:
-            asked["at"] = rfc3339(Instant(START + parse_span(asked["at"])))
+            asked["at"] = rfc3339(when(asked["at"], start))
         return world.hear([envelope({"kind": "action", "id": f"a{number}", **asked}, at, str(number))])  # type: ignore[no-any-return]
     return world.advance(at)  # type: ignore[no-any-return]
 
