@@ -128,25 +128,33 @@ class RedisStore:
     def _open(self) -> None:
         self._link.open()
         if self._link.run_id != self._run_id:
-            again, self._run_id = bool(self._run_id), self._link.run_id
-            if not self._link.has_aof:
-                self.durability = "none"
-                log.warning("store.not_durable", reason="this Redis has no append-only file (appendonly no)")
-            elif self.durability in ("unknown", "none"):
-                self.durability = "aof"
-            self._load()
-            self._link.call("SADD", PROGRAMMES, *self._programmes)
-            self._write_again(again)
+            try:
+                self._greet()
+            except BaseException:
+                self._link.close()  # so that the next try greets it from the beginning
+                raise
+            self._run_id = self._link.run_id  # not before: from here on what it has on disk is confirmed
         self._confirmer.start()
+
+    def _greet(self) -> None:
+        """Another server process answers: prepare it, and write again what may be lost."""
+        if not self._link.has_aof:
+            self.durability = "none"
+            log.warning("store.not_durable", reason="this Redis has no append-only file (appendonly no)")
+        elif self.durability in ("unknown", "none"):
+            self.durability = "aof"
+        self._load()
+        self._link.call("SADD", PROGRAMMES, *self._programmes)
+        self._write_again()
 
     def _load(self) -> None:
         self._link.call("SCRIPT", "LOAD", SCRIPT)
 
-    def _write_again(self, restarted: bool) -> None:
-        """Another server process answers: what it may have lost is written again, oldest first."""
+    def _write_again(self) -> None:
+        """The backlog, oldest first; empty at the first opening."""
         with self._lock:
             backlog = [batch for _, _, batch in self._backlog]
-        if not restarted or not backlog:
+        if not backlog:
             return
         log.warning("store.writing_again", batches=len(backlog))
         for batch in backlog:

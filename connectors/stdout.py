@@ -14,13 +14,21 @@ _SAID = ("clock", "due_at", "priority", "reason", "detail", "change", "to", "own
 
 
 def as_line(event: Event) -> str:
-    """One line: when, what, which case, who and why. Of the customer's words none."""
+    """One line: when, what, which case, who and why. Of the customer's words none.
+
+    What cannot be printed (a line break in a reason, a terminal's escape codes) is shown as an escape.
+    """
     said = []
     for name in _SAID:
         value = event.data.get(name)
         if value not in (None, "", False):
             said.append(f"{name}={value}")
-    return f"{as_datetime(event.time):%Y-%m-%d %H:%M:%SZ}  {event.type:<22} {event.case or '-':<22} {'  '.join(said)}"
+    line = f"{as_datetime(event.time):%Y-%m-%d %H:%M:%SZ}  {event.type:<22} {event.case or '-':<22} {'  '.join(said)}"
+    return line if line.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in line)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def as_json(event: Event) -> str:

@@ -1,7 +1,7 @@
 """The store against a real server: idempotent, ordered, and written again when the server lost something."""
 
-import os
-import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from connectors.redis_link import client
 from connectors.redis_store import RedisStore
 from feedback.instants import Instant
 from tests.builders import START, engine, envelope
+from tests.connectors.outage import Outage
 from tests.flows.story import book
 
 
@@ -73,21 +74,34 @@ def test_what_a_killed_server_lost_is_written_again(own_server: Embedded, tmp_pa
     said = events()
     store = RedisStore(own_server.url, ["default"])
     store.write(said[:5])
-    server = own_server._server
-    assert server is not None
-    assert server._process is not None
-    port = server.port
-    os.kill(server._process.pid, signal.SIGKILL)
-    server._process.wait()
-    files = list((tmp_path / "own" / "redis").rglob("*.incr.aof"))
-    for file in files:
-        os.truncate(file, 0)  # the last second, and everything else
-    server._process = None
-    server._desired_port = port
-    server.start()
+    outage = Outage(own_server)
+    outage.begin()
+    outage.lose(tmp_path)
+    outage.end()
     store.write(said[5:])
     store.close()
     with client(own_server.url) as connection:
+        assert sorted(written(connection)) == sorted(event.id for event in said)
+
+
+def test_a_server_that_comes_back_full_is_written_again_once_it_has_room(own_server: Embedded, tmp_path: Path) -> None:
+    said = events()
+    store = RedisStore(own_server.url, ["default"])
+    store.write(said[:5])
+    outage = Outage(own_server)
+    outage.begin()
+    outage.lose(tmp_path)
+    outage.end()
+    with client(own_server.url) as connection:
+        connection.config_set("maxmemory", 1)
+        writing = threading.Thread(target=store.write, args=(said[5:],))
+        writing.start()
+        deadline = time.monotonic() + 20
+        while "maxmemory" not in store.trouble and time.monotonic() < deadline:
+            time.sleep(0.005)
+        connection.config_set("maxmemory", 0)
+        writing.join(20)
+        store.close()
         assert sorted(written(connection)) == sorted(event.id for event in said)
 
 
