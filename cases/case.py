@@ -88,8 +88,8 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
     """Property, household, parties, attachments by reference: what people said of it."""
     hazards: dict[str, str] = {}
     """Issue to its hazard."""
-    chain: str = ""
-    """Hash of the last event of its trail."""
+    chain: bytes = b""
+    """Hash of the last event of its trail (`trail.py`); empty before the first."""
 
     @property
     def issues(self) -> list[str]:
@@ -108,7 +108,7 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
 
 _packer = msgspec.msgpack.Encoder()
 _unpacker = msgspec.msgpack.Decoder(Case)
-_json = msgspec.json.Encoder()
+_json = msgspec.json.Encoder(order="sorted")  # sorted, so that it stands in a hashed event as it is
 
 
 def pack(case: Case) -> bytes:

@@ -61,19 +61,6 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """When the record that caused it arrived (Unix seconds), for the latency metric; never on the wire."""
 
 
-class _Wire(msgspec.Struct, omit_defaults=True):
-    specversion: str
-    id: str
-    type: str
-    source: str
-    time: str
-    timestamp: str
-    datacontenttype: str
-    data: dict[str, Any]
-    subject: str = ""
-    sequence: str = ""
-
-
 _encoder = msgspec.json.Encoder()
 
 
@@ -83,22 +70,27 @@ def encode(event: Event) -> bytes:
     `timestamp` repeats `time` as an extension, so that a Standard Webhooks reader of `type`, `timestamp`
     and `data` finds all three; `sequence` (an extension too) is a decimal string, as its spec asks.
     """
+    return _encoder.encode(wire(event))
+
+
+def wire(event: Event) -> dict[str, Any]:
+    """*event* as the dict that goes out; `data.case` is still JSON."""
     at = rfc3339(event.time)
-    data = event.data if event.record is None else {**event.data, "case": event.record}
-    return _encoder.encode(
-        _Wire(
-            specversion="1.0",
-            id=event.id,
-            type="tocsin." + event.type,
-            source="/tocsin/" + event.programme,
-            time=at,
-            timestamp=at,
-            datacontenttype="application/json",
-            data=data,
-            subject=event.case or "",
-            sequence=str(event.sequence) if event.sequence else "",
-        )
-    )
+    said: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": "tocsin." + event.type,
+        "source": "/tocsin/" + event.programme,
+        "time": at,
+        "timestamp": at,
+        "datacontenttype": "application/json",
+        "data": event.data if event.record is None else {**event.data, "case": event.record},
+    }
+    if event.case:
+        said["subject"] = event.case
+    if event.sequence:
+        said["sequence"] = str(event.sequence)
+    return said
 
 
 def caseless(

@@ -51,6 +51,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """The rule set in force for each programme, when this item was judged."""
     seen_at: Instant
     """Engine time when the source gave it out; becomes `detected_at`."""
+    outages: tuple[tuple[Instant, Instant], ...] = ()
+    """[from, until) in which nobody looked at the clocks."""
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -304,7 +306,7 @@ class _Drawer:
 
     @staticmethod
     def _moment(item: Item, programme: str, arrived: float) -> Moment:
-        return Moment(rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived)
+        return Moment(rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived, outages=item.outages)
 
     def _guarded(self, do: Callable[[], None], kind: str, which: str, programme: str, item: Item) -> None:
         kept = [(e, (e.id, e.identity, e.customer, e.wake_at, e.open, e.responses, e.packed)) for e in self.entries]

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from cases import case as cases
-from cases import clocks, counting
+from cases import clocks, counting, trail
 from cases.case import Case
 from cases.clocks import Clock, State
-from cases.events import Event
+from cases.events import Event, wire
 from feedback.ids import event_id
 from feedback.instants import Instant, rfc3339
 from rules.calendar import Calendar, CalendarEnded
@@ -35,6 +35,12 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """Engine time at which the item was taken up: becomes `detected_at`."""
     arrived: float = 0.0
     """When the causing record arrived, Unix seconds; 0 for ticks."""
+    outages: tuple[tuple[Instant, Instant], ...] = ()
+    """[from, until) in which nobody looked at the clocks."""
+
+    def looked_again(self, when: Instant) -> Instant | None:
+        """When somebody looked again after an outage in which *when* lies; None when it lies in none."""
+        return next((until for begun, until in self.outages if begun <= when < until), None)
 
 
 class Telling:
@@ -44,43 +50,50 @@ class Telling:
         self.case = case
         self.moment = moment
         self._said: list[tuple[str, Instant, tuple[str, ...], dict[str, Any]]] = []
+        self._sealed: list[Event] = []
 
     def say(self, type_: str, at: Instant, occurrence: tuple[str, ...], /, **data: Any) -> None:
         """Note that *type_* became true at *at*. *occurrence* tells it from others of its type on this case."""
         self._said.append((type_, at, occurrence, data))
 
     def finish(self) -> list[Event]:
-        """The events, in order, each with the case as it now stands."""
+        """The events, in order, each with the case as it stood when it was sealed."""
+        self.seal()
+        return self._sealed
+
+    def seal(self) -> None:
+        """Number and chain what was said so far, with the case as it now stands."""
         if not self._said:
-            return []
+            return
         case, moment = self.case, self.moment
         first = case.sequence
         case.sequence += len(self._said)
         record, standing = cases.record(case), cases.standing(case)
         lead = case.rules[0]
         detected_at = rfc3339(moment.seen_at)
-        events = []
         for number, (type_, at, occurrence, data) in enumerate(self._said, first + 1):
             data["owner"] = data.get("owner", case.owner)
             data["rule"], data["rule_version"] = lead.id, lead.version
             data["detected_at"] = detected_at
             if moment.seen_at - at >= LATE_AFTER_S and "by" not in data:
                 data["late"] = True  # what a person did is not late for being recorded late
-            events.append(
-                Event(
-                    id=event_id(case.id, type_, *occurrence),
-                    type=type_,
-                    programme=case.programme,
-                    time=at,
-                    case=case.id,
-                    sequence=number,
-                    data=data,
-                    record=record,
-                    standing=standing,
-                    arrived=moment.arrived,
-                )
+            data["previous"] = case.chain.hex()
+            event = Event(
+                id=event_id(case.id, type_, *occurrence),
+                type=type_,
+                programme=case.programme,
+                time=at,
+                case=case.id,
+                sequence=number,
+                data=data,
+                record=record,
+                standing=standing,
+                arrived=moment.arrived,
             )
-        return events
+            data["hash"] = trail.link(wire(event))
+            case.chain = bytes.fromhex(data["hash"])
+            self._sealed.append(event)
+        self._said = []
 
     # -- clocks ---------------------------------------------------------------------------------------------
 

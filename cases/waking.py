@@ -1,8 +1,8 @@
 """What falls due: warnings, breaches, the rungs of a ladder, a case taken over, a closed one forgotten.
 
 Due things fire in the order of their own instants, whenever they are looked at, so that the result does not
-hang on when the look came. Only a real outage changes what is said: warnings whose deadline passed unseen
-fold into the breach, and a recurring clock fires once and says how many periods it missed.
+hang on when the look came. Only an outage (`flows/outages.py`) changes what is said: warnings whose deadline passed
+unseen fold into the breach, and a recurring clock fires once and says how many periods it missed.
 """
 
 from msgspec.structs import replace
@@ -13,13 +13,11 @@ from cases.lifecycle import Status
 from cases.telling import Telling
 from feedback.instants import Instant, span_text
 
-OUTAGE_S = 60
-"""A look this long after the due instant means that nobody was looking: warnings fold, periods are counted."""
-
 
 def fire_due(telling: Telling, at: Instant) -> None:
     """Fire all that was due at or before *at*, oldest first. The closed case is the shard's business."""
     case = telling.case
+    last: Instant | None = None
     while case.status is not Status.CLOSED:
         due = [(when, i) for i, c in enumerate(case.clocks) if (when := clocks.wake_at(c)) is not None]
         if not due:
@@ -27,29 +25,30 @@ def fire_due(telling: Telling, at: Instant) -> None:
         when, index = min(due)
         if when > at:
             return
+        if when != last:
+            # Each instant's events carry the case as of that instant, however many instants one look covers.
+            telling.seal()
+            last = when
         clock = case.clocks[index]
         if clock.state is State.BREACHED:
             _climb(telling, index, when)
         elif when < clock.due_at:
-            _warn(telling, index, when, at)
+            _warn(telling, index, when)
         else:
-            _breach(telling, index, at)
+            _breach(telling, index)
 
 
-def _was_outage(telling: Telling, when: Instant) -> bool:
-    return telling.moment.seen_at - when >= OUTAGE_S
-
-
-def _warn(telling: Telling, index: int, when: Instant, at: Instant) -> None:
+def _warn(telling: Telling, index: int, when: Instant) -> None:
     clock = telling.case.clocks[index]
     point = clock.warned
     telling.case.clocks[index] = replace(clock, warned=point + 1)
-    if _was_outage(telling, when):
+    looked_again = telling.moment.looked_again(when)
+    if looked_again is not None:
         following = clock.due_at
         if point + 1 < len(clock.spec.warn_s):
             following = Instant(clock.due_at - clock.spec.warn_s[point + 1])
-        if following <= at:
-            return  # the next thing this clock says is already due, and says more
+        if following <= looked_again:
+            return  # the next thing this clock says was due by then too, and says more
     telling.say_clock(
         "clock.warned",
         clock,
@@ -62,14 +61,14 @@ def _warn(telling: Telling, index: int, when: Instant, at: Instant) -> None:
     )
 
 
-def _breach(telling: Telling, index: int, at: Instant) -> None:
+def _breach(telling: Telling, index: int) -> None:
     case = telling.case
     clock = case.clocks[index]
     due = clock.due_at
-    outage = _was_outage(telling, due)
+    looked_again = telling.moment.looked_again(due)
     missed, ended_at = 0, due
-    if clock.spec.recurring and outage:
-        missed, ended_at = clocks.missed_periods(clock, at, telling.calendar(clock.spec))
+    if clock.spec.recurring and looked_again is not None:
+        missed, ended_at = clocks.missed_periods(clock, looked_again, telling.calendar(clock.spec))
     data = {"missed": missed} if missed else {}
     case.clocks[index] = replace(clock, state=State.BREACHED, breached=True)
     # The deadline is part of what is said: a breach that a late record disproved may be followed by another.
@@ -77,7 +76,7 @@ def _breach(telling: Telling, index: int, at: Instant) -> None:
     while (rung := clocks.wake_at(case.clocks[index])) is not None and rung <= due:
         _climb(telling, index, rung)
     if clock.spec.takeover:
-        _take_over(telling, index, Instant(max(due, telling.moment.seen_at)) if outage else due)
+        _take_over(telling, index, due if looked_again is None else looked_again)
     elif clock.spec.recurring:
         _arm_next(telling, index, ended_at)
     # What waited for the promise begins with the last moment at which it could have been kept.

@@ -36,6 +36,7 @@ from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
 from flows.metrics import EngineMetrics
+from flows.outages import Outages
 from flows.run import StateError, Stop, guard, owned, run_flow
 from flows.settings import Settings
 
@@ -132,6 +133,7 @@ class _Engine:
         self.metrics = EngineMetrics(self.registry, VERSION)
         self.due, self.known = DueIndex(), KnownResponses()
         self._clock = EngineClock()
+        self._outages = Outages(settings.state / "time")
         self._shelf = BookShelf(settings.state / "books", settings.metrics)
         self._rules = {name: programme.rules for name, programme in settings.programmes.items()}
         self._programmes = sorted(settings.programmes)
@@ -148,6 +150,7 @@ class _Engine:
             clock=self._clock,
             meter=self.metrics,
             changed=self._changed,
+            outages=self._outages,
         )
 
     # -- parts of the flow ----------------------------------------------------------------------------------
@@ -198,6 +201,7 @@ class _Engine:
             stopping=self._stop,
             ends=self._ends,
             meter=self.metrics,
+            outages=self._outages,
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}

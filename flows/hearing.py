@@ -21,6 +21,7 @@ from flows.books import Book, BookError
 from flows.engine_time import EngineClock
 from flows.indexes import KnownResponses
 from flows.lane import Given
+from flows.outages import Outages
 from rules.judge import judge
 from rules.model import RuleFailure
 
@@ -51,10 +52,12 @@ class Hearing:
         known: KnownResponses,
         clock: EngineClock,
         meter: Meter,
+        outages: Outages,
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._decoder, self._open_book, self._shards = decoder, open_book, shards
         self._known, self._clock, self._meter, self._changed = known, clock, meter, changed
+        self._outages = outages
         self._book: Book | None = None
 
     def begin(self, book: str) -> None:
@@ -85,7 +88,7 @@ class Hearing:
         return heard
 
     def _item(self, shard: int, what: Judged | Action | Tick, seen_at: Instant) -> Item:
-        return Item(shard=shard, what=what, rules=self.book.sets, seen_at=seen_at)
+        return Item(shard=shard, what=what, rules=self.book.sets, seen_at=seen_at, outages=self._outages.known)
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
         record = self._decoder.decode(envelope)

@@ -19,6 +19,7 @@ from feedback.instants import Instant
 from feedback.records import Envelope, Tick
 from flows.engine_time import EngineClock
 from flows.indexes import DueIndex
+from flows.outages import Outages
 
 HOLD_AT_MOST_S = 60.0
 TICKS_A_POLL = 256
@@ -83,13 +84,14 @@ class Lane(StatefulSourcePartition[Given, State]):
         stopping: Callable[[], bool],
         ends: bool,
         meter: Meter,
+        outages: Outages,
     ) -> None:
         """*ends*: stop when the inputs are exhausted, instead of waiting for more."""
         self.inputs = list(inputs)
         self.book = book
         """Hash of the rules in force; the judging step tells it of a change."""
         self._due, self._clock, self._stopping, self._ends = due, clock, stopping, ends
-        self._meter = meter
+        self._meter, self._outages = meter, outages
         self.elsewhere: dict[str, str] = {}
         """Positions of readers that are not open this time; kept in every snapshot for when they are again."""
         self._held_since: float | None = None
@@ -103,6 +105,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         now = self._clock.now()
         self._meter.polled(now)
         seen_at = Instant(int(now))
+        self._outages.look(seen_at)
         given: list[Given] = []
         if not self._clock.is_held:
             horizon = self._horizon(now)

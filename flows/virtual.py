@@ -17,6 +17,7 @@ from flows.books import Book
 from flows.engine_time import EngineClock
 from flows.hearing import UNKEYED, Hearing
 from flows.indexes import DueIndex, KnownResponses
+from flows.outages import Outages
 
 
 class Uncounted:
@@ -50,6 +51,7 @@ class VirtualEngine:
             known=self._known,
             clock=EngineClock(wall=lambda: float(self.at), boot=lambda: float(self.at)),
             meter=Uncounted(),
+            outages=Outages(),
         )
         self._hearing.begin(book.hash)
 

@@ -46,10 +46,13 @@ class Life(RuleBasedStateMachine):
         self.said: list[Event] = []
         self.also: list[Event] = []
         self.number = 0
+        self.outages: tuple[tuple[Instant, Instant], ...] = ()
 
     def give(self, what: Judged | Action | Tick) -> list[Event]:
-        item = Item(shard=SHARD, what=what, rules=BOOK.sets, seen_at=self.at)
-        tick = Item(shard=SHARD, what=Tick(shard=SHARD, at=self.at), rules=BOOK.sets, seen_at=self.at)
+        item = Item(shard=SHARD, what=what, rules=BOOK.sets, seen_at=self.at, outages=self.outages)
+        tick = Item(
+            shard=SHARD, what=Tick(shard=SHARD, at=self.at), rules=BOOK.sets, seen_at=self.at, outages=self.outages
+        )
         stepped = shards.step(SHARD, self.body, [item])
         again = shards.step(SHARD, self.ticked, [tick, item])
         self.body, self.ticked = stepped.body, again.body
@@ -64,7 +67,8 @@ class Life(RuleBasedStateMachine):
 
     @rule(minutes=st.integers(2, 40))
     def an_outage(self, minutes: int) -> None:
-        self.at = Instant(self.at + 60 * minutes)
+        before, self.at = self.at, Instant(self.at + 60 * minutes)
+        self.outages = (*self.outages, (before, self.at))
         self.give(Tick(shard=SHARD, at=self.at))
 
     @rule(id_=st.sampled_from("abc"), nps=st.sampled_from([1.0, 9.0]), text=st.sampled_from(["", "late", "so late"]))

@@ -26,6 +26,7 @@ from flows.engine_time import EngineClock
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
+from flows.outages import Outages
 from flows.virtual import Uncounted
 from rules.parse import load_text
 
@@ -168,10 +169,11 @@ def run(
     """Run the dataflow over *envelopes*, resuming what *folder* holds. With *cut* it dies after so many of them."""
     world = world or World()
     if not folder.exists():
-        folder.mkdir()
+        folder.mkdir(parents=True)
         init_db_dir(folder, 1)
     due, known = DueIndex(), KnownResponses()
     clock = EngineClock(wall=lambda: world.at, boot=lambda: world.at)
+    outages = Outages(folder.parent / "time")
     hearing = Hearing(
         Decoder(STANDARD, frozenset({"default"})),
         lambda _: book(),
@@ -179,6 +181,7 @@ def run(
         known=known,
         clock=clock,
         meter=Uncounted(),
+        outages=outages,
     )
     hearing.begin("story")
 
@@ -193,6 +196,7 @@ def run(
             stopping=lambda: False,
             ends=True,
             meter=Uncounted(),
+            outages=outages,
         )
 
     flow = build(LaneSource(open_lane), hearing, [store], due=due, known=known)

@@ -9,6 +9,7 @@ from flows.engine_time import EngineClock
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import LaneSource
+from flows.outages import Outages
 from flows.virtual import Uncounted
 from tests.flows.story import Store, book
 
@@ -16,7 +17,9 @@ from tests.flows.story import Store, book
 def test_the_flow_and_its_steps_keep_their_names() -> None:
     due, known = DueIndex(), KnownResponses()
     decoder = Decoder(STANDARD, frozenset({"default"}))
-    hearing = Hearing(decoder, lambda _: book(), shards=16, known=known, clock=EngineClock(), meter=Uncounted())
+    hearing = Hearing(
+        decoder, lambda _: book(), shards=16, known=known, clock=EngineClock(), meter=Uncounted(), outages=Outages()
+    )
     source = LaneSource(lambda _: (_ for _ in ()).throw(AssertionError("not opened")))
     flow = build(source, hearing, [Store()], due=due, known=known)
     assert flow.flow_id == "tocsin"
