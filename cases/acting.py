@@ -249,6 +249,8 @@ def _pause(telling: Telling, action: Action) -> None:
             raise Refusal("already_late", f"{clock.name} was due at {rfc3339(clock.due_at)}")
         if action.at < clock.started_at:
             raise Refusal("before_the_clock", f"{clock.name} started at {rfc3339(clock.started_at)}")
+        if action.at < clock.resumed_at:
+            raise Refusal("before_the_resumption", f"{clock.name} was resumed at {rfc3339(clock.resumed_at)}")
         _correct_breach(telling, clock, action)
         telling.case.clocks[index] = clocks.paused(clock, action.at)
         _say_clock(telling, "clock.paused", telling.case.clocks[index], action)
@@ -373,7 +375,11 @@ def _reopen(telling: Telling, action: Action) -> None:
             afresh = clock.spec.recurring or clock.spec.restarts
             again = telling.make(clock.spec, action.at) if afresh else None
             calendar = telling.calendar(clock.spec)
-            telling.arm(again or clocks.restored(clock, action.at, calendar), action.at, instead_of=index)
+            if again is not None:
+                telling.arm(again, action.at, instead_of=index)
+            else:
+                restored = clocks.restored(clock, action.at, calendar)
+                telling.arm(restored, action.at, instead_of=index, restored_from=clock.occurrence)
 
 
 def _correct(telling: Telling, action: Action) -> None:

@@ -52,6 +52,8 @@ class Clock(msgspec.Struct, frozen=True, array_like=True):
     """What it is about, when a case has several issues that run clocks of one name."""
     first_due_at: Instant = Instant(0)
     """`due_at` before the first extension; 0 while there was none."""
+    resumed_at: Instant = Instant(0)
+    """When it last began to run again; what stood still before that is settled."""
 
     @property
     def name(self) -> str:
@@ -155,6 +157,7 @@ def resumed(clock: Clock, at: Instant, calendar: Calendar | None = None) -> Cloc
         state=State.RUNNING,
         due_at=due,
         stopped_at=Instant(0),
+        resumed_at=at,
         warned=max(clock.warned, _passed(clock.spec, due, at)),
         first_due_at=Instant(first + due - clock.due_at) if first else first,
     )

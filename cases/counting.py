@@ -113,6 +113,11 @@ def _last_day(length: Length, zero: int, calendar: Calendar) -> int:
     return last
 
 
+def add_days(day: int, n: int, length: Length, calendar: Calendar) -> int:
+    """The *n*th day after *day* of the kind that *length* counts."""
+    return add_working_days(day, n, calendar) if length.unit is Unit.WORKING_DAYS else day + n
+
+
 def add_working_days(day: int, n: int, calendar: Calendar) -> int:
     """The *n*th day after *day* that counts."""
     while n:
@@ -200,8 +205,7 @@ def later(length: Length, due_at: Instant, n: int, calendar: Calendar) -> Instan
     if n == 0:
         return due_at
     last = last_day(length, due_at, calendar)
-    day = add_working_days(last, n, calendar) if length.unit is Unit.WORKING_DAYS else last + n
-    return _end_of(length, last, day, calendar).at
+    return _end_of(length, last, add_days(last, n, length, calendar), calendar).at
 
 
 def last_day(length: Length, due_at: Instant, calendar: Calendar) -> int:

@@ -17,6 +17,7 @@ from cases.events import Event, wire
 from feedback.ids import event_id
 from feedback.instants import Instant, rfc3339
 from rules.calendar import Calendar, CalendarEnded
+from rules.length import Length, Unit
 from rules.model import ClockSpec
 from rules.roster import Person
 from rules.ruleset import RuleSet
@@ -110,18 +111,25 @@ class Telling:
             **data,
         )
 
-    def arm(self, clock: Clock, at: Instant, *, instead_of: int | None = None) -> None:
+    def arm(self, clock: Clock, at: Instant, *, instead_of: int | None = None, restored_from: int = 0) -> None:
         """Put a clock that is already running on the case, and say so.
 
         *instead_of* is the index of a past occurrence that need not be remembered; without it a clock that
-        recurs would make the case grow with every period.
+        recurs would make the case grow with every period. *restored_from* is the occurrence that it goes on with.
         """
         if instead_of is None:
             self.case.clocks.append(clock)
         else:
             self.case.clocks[instead_of] = clock
         spec = clock.spec
-        data: dict[str, Any] = {"started_at": rfc3339(clock.started_at), "length": clocks.length_text(spec)}
+        counted = spec.length or Length(spec.length_s, Unit.SECONDS)
+        data: dict[str, Any] = {
+            "started_at": rfc3339(clock.started_at),
+            "length": clocks.length_text(spec),
+            "counting": msgspec.structs.asdict(counted),
+        }
+        if restored_from:
+            data["restored_from"] = restored_from
         if spec.law:
             data["law"] = spec.law
         if spec.length is not None:
