@@ -8,6 +8,8 @@ import re
 
 PROGRAMMES = "tocsin:programmes"
 """Set of the programmes that this store has been opened for."""
+CALENDARS = "tocsin:calendars"
+"""Hash: key (`name@hash`) to the text of every calendar that a clock counts on."""
 
 _PROGRAMME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 

@@ -1,13 +1,13 @@
 """Reading what the store keeps, and handing in actions and responses: the command line's side of Redis."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 import redis
 
-from connectors.keyspace import PROGRAMMES, Keys
+from connectors.keyspace import CALENDARS, PROGRAMMES, Keys
 from connectors.redis_link import client
 
 ACTED_FOR_S = 7 * 86_400
@@ -84,6 +84,13 @@ class Records:
             if raw is not None:
                 yield msgspec.json.decode(raw)
 
+    def all_cases(self, programme: str) -> Iterator[str]:
+        """Ids of every case there ever was, oldest first."""
+        start, size = 0, 1000
+        while found := self._redis.zrange(Keys(programme).cases, start, start + size - 1):
+            yield from (id_.decode() for id_ in found)
+            start += size
+
     def counts(self, programme: str, now: int) -> tuple[int, int]:
         """(open, overdue) cases."""
         keys = Keys(programme)
@@ -92,6 +99,16 @@ class Records:
     def clocks(self, programme: str) -> int:
         """Open cases with a clock that runs."""
         return int(self._redis.zcard(Keys(programme).due))
+
+    def keep_calendars(self, texts: Mapping[str, str]) -> None:
+        """Keep the calendars that clocks count on, by key, for whoever reads a ledger; one is never changed."""
+        if self._redis.hlen(CALENDARS) < len(texts):
+            for key, text in texts.items():
+                self._redis.hsetnx(CALENDARS, key, text)
+
+    def calendars(self) -> dict[str, str]:
+        """Key to text of every calendar that a clock of this store was counted on."""
+        return {key.decode(): text.decode() for key, text in self._redis.hgetall(CALENDARS).items()}
 
     def dead(self, programme: str, limit: int = 100) -> list[Row]:
         """The newest dead letters, newest first: what could not be read, and why."""

@@ -23,6 +23,7 @@ from connectors.embedded import EmbeddedError
 from connectors.records import Records, RedisError
 from connectors.stdout import StdoutSink
 from console import due as due_
+from console import export as export_
 from console import inputs as inputs_
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
@@ -34,6 +35,7 @@ from flows.books import BookError
 from flows.engine import VERSION, Running, redis_at, run_engine
 from flows.run import StateError, Stop
 from flows.settings import DEFAULT_FILE, Settings, SettingsError, load
+from rules.calendar import zone_name
 from rules.parse import check as check_rules
 from rules.problems import RuleFileErrors
 
@@ -333,6 +335,68 @@ def _dead_letters(records: Records, programmes: list[str], limit: int, *, as_jso
 
 
 @app.command()
+def export(
+    case: Annotated[str, typer.Argument(help="The case id.")],
+    out: Annotated[Path, typer.Option(help="The folder to write <case>.json and <case>.html into.")] = Path(),
+    zone: Annotated[str, typer.Option(help="The zone in which people read its times.")] = "Europe/London",
+    as_json: JsonOption = False,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """The file of a case as a regulator asks for it: timeline, owners, messages, each clock with its ledger, outcome.
+
+    Written as JSON and as a printable page; with --json only onto standard output.
+    """
+    settings = settings_of(settings_file, state, redis)
+    try:
+        zone = zone_name(zone)
+        with redis_at(settings) as url:
+            file = export_.file_of(Records(url), case, at=Instant(int(time.time())), zone=zone)
+    except export_.ExportError as error:
+        fail(str(error), 1)
+    except ValueError:
+        fail(f"--zone {zone}: no such zone; write it like Europe/London", 2)
+    if as_json:
+        print(json.dumps(file, indent=2))
+    else:
+        for path in export_.write(file, out):
+            print(path)
+    if not file["trail"]["whole"]:
+        fail(f"its trail is not whole: {file['trail']['flaw']}", 1)
+
+
+@app.command()
+def verify(
+    cases: Annotated[list[str] | None, typer.Argument(help="Case ids; without any, every case of the store.")] = None,
+    file: Annotated[Path | None, typer.Option(help="An exported JSON file instead of the store.")] = None,
+    as_json: JsonOption = False,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Prove that the trails are whole, or point at the first event that was altered, removed or added."""
+    try:
+        if file is not None:
+            found = [export_.verify_file(file)]
+        else:
+            with redis_at(settings_of(settings_file, state, redis)) as url:
+                found = list(export_.verify_store(Records(url), cases or []))
+    except export_.ExportError as error:
+        fail(str(error), 1)
+    flawed = [(case, flaw) for case, _, flaw in found if flaw is not None]
+    if as_json:
+        flaws = [{"case": c, "sequence": f.sequence, "event": f.event, "what": f.what} for c, f in flawed]
+        print(json.dumps({"cases": len(found), "events": sum(n for _, n, _ in found), "flaws": flaws}, indent=2))
+    else:
+        for case, flaw in flawed:
+            print(f"{case}: event {flaw.sequence} {flaw.event}: {flaw.what}")
+        print(f"{len(found)} cases, {sum(n for _, n, _ in found)} events, {len(flawed)} trails not whole")
+    if flawed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def act(
     case: Annotated[str, typer.Argument(help="The case id.")],
     do: Annotated[Verb, typer.Argument(help="What to do.")],
@@ -341,7 +405,8 @@ def act(
     at: Annotated[str, typer.Option(help="When it took place (RFC 3339), if not now.")] = "",
     to: Annotated[str, typer.Option(help="assign: the person; escalate: the role; correct: the new value.")] = "",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE for the action's data; repeatable.")
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE for the action's data, {…} and […] as JSON; repeatable."),
     ] = None,
     problem: Annotated[str, typer.Option(help="Outcome: what the problem was.")] = "",
     action_taken: Annotated[str, typer.Option(help="Outcome: what was done.")] = "",
@@ -370,7 +435,7 @@ def act(
         name, equals, value = pair.partition("=")
         if not equals or not name:
             fail(f"--set {pair}: expected NAME=VALUE", 2)
-        data[name] = value
+        data[name] = _value(pair, value)
     if to:
         data["to"] = to
     if given := {name: value for name, value in outcome.items() if value}:
@@ -404,6 +469,16 @@ def act(
         records.act(programme, action.id, encode_action(action), principal=f"cli:{action.by}")
         answers = records.answers(programme, action.id, after, wait_s=wait)
     _show_answers(action, answers, as_json=as_json, waited=wait > 0)
+
+
+def _value(pair: str, text: str) -> Any:
+    """*text* as it stands, or read as JSON where it is a list or a map."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        fail(f"--set {pair}: begins like JSON, and is none: {error}", 2)
 
 
 def _show_answers(action: Action, answers: list[dict[str, Any]], *, as_json: bool, waited: bool) -> None:

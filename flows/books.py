@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from feedback.metrics import Metric
+from rules.calendar import Calendar
 from rules.parse import files_of, load_text
 from rules.problems import RuleFileErrors
 from rules.ruleset import RuleSet
@@ -43,6 +44,18 @@ class BookShelf:
     def __init__(self, folder: Path, metrics: Mapping[str, Metric]) -> None:
         self._folder, self._metrics = folder, metrics
         self._opened: dict[str, Book] = {}
+        self.calendars: dict[str, Calendar] = {}
+        """Every calendar of every book that was ever put here: an open case counts on the one that it began with."""
+        for path in sorted(self._calendars_folder.glob("*.json")):
+            try:
+                calendar = Calendar.from_text(path.read_text(encoding="utf-8"))
+            except (ValueError, KeyError) as error:
+                raise BookError(f"{path} is damaged ({error}); restore it from a backup") from None
+            self.calendars[calendar.key] = calendar
+
+    @property
+    def _calendars_folder(self) -> Path:
+        return self._folder / "calendars"
 
     def put(self, directory: Path, sets: Mapping[str, str], *, keep: str | None = None) -> Book:
         """Store the rule files under *directory* as a book: *sets* maps programme to the name of its set.
@@ -59,14 +72,7 @@ class BookShelf:
         hash_ = blake2b(text.encode(), digest_size=8).hexdigest()
         book = self._read(hash_, pages)
         path = self._path(hash_)
-        if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(".draft")
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
+        _write_once(path, text)
         self._opened[hash_] = book
         return book
 
@@ -97,10 +103,27 @@ class BookShelf:
         for programme, page in pages.items():
             files = page["files"]
             assert isinstance(files, dict)
-            sets[programme] = load_text(files, str(page["set"]), self._metrics)
+            sets[programme] = rules = load_text(files, str(page["set"]), self._metrics)
+            for calendar in rules.calendars.values():
+                self.calendars[calendar.key] = calendar
+                _write_once(self._calendars_folder / f"{calendar.key}.json", calendar.text)
+            rules.calendars = self.calendars
         return Book(hash_, sets, self._metrics)
 
     def _path(self, hash_: str) -> Path:
         if not hash_.isalnum():
             raise BookError(f"{hash_[:40]!r} is no hash of a rule book")
         return self._folder / f"{hash_}.json"
+
+
+def _write_once(path: Path, text: str) -> None:
+    """*text* at *path*, whole or not at all; what is there already is the same, its name being a hash."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

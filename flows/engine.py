@@ -284,6 +284,7 @@ class _Engine:
                 self.metrics.lag_seconds.labels(source.reader.name).set(max(0.0, now - oldest))
         self.metrics.skew.set(self._clock.skew_s)
         try:
+            self._records.keep_calendars(self._calendars())
             for programme in self._programmes:
                 still_open, overdue = self._records.counts(programme, int(now))
                 self.metrics.open_cases.labels(programme).set(still_open)
@@ -291,7 +292,11 @@ class _Engine:
         except RedisError:
             return  # `/ready` tells of it
 
+    def _calendars(self) -> dict[str, str]:
+        return {key: calendar.text for key, calendar in self._shelf.calendars.items()}
+
     def ended(self) -> Ended:
+        self._records.keep_calendars(self._calendars())
         counted = [self._records.counts(p, int(time.time()))[0] for p in self._programmes]
         clocks = [self._records.clocks(p) for p in self._programmes]
         self._records.close()

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rules.problems import Problem, one_of
-from rules.yaml import Sheet, YamlNode, plain
+from rules.yaml import Sheet, YamlNode
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_S = 86_400
@@ -50,7 +50,6 @@ class Calendar:
         years: Mapping[int, Certainty],
         not_bank_holidays: frozenset[str] = frozenset(),
         source: str = "",
-        text: str = "",
     ) -> None:
         self.name = name
         self.zone_name = zone
@@ -61,12 +60,40 @@ class Calendar:
         self.not_bank_holidays = not_bank_holidays
         """Holidays that count as such by custom, not under the Act (Christmas Day, Good Friday)."""
         self.source = source
-        self.text = text
-        """What it was made from, as canonical JSON."""
-        self.key = f"{name}@{blake2b(text.encode(), digest_size=6).hexdigest()}"
+        self.text = self._text()
+        """All that it says, as canonical JSON; `from_text` reads it back."""
+        self.key = f"{name}@{blake2b(self.text.encode(), digest_size=6).hexdigest()}"
         self._closed: dict[int, str] = {}
         for day, why in {**self.holidays, **self.closures}.items():
             self._closed[day.toordinal()] = why
+
+    def _text(self) -> str:
+        said = {
+            "name": self.name,
+            "zone": self.zone_name,
+            "hours": self.hours,
+            "holidays": {day.isoformat(): why for day, why in self.holidays.items()},
+            "closures": {day.isoformat(): why for day, why in self.closures.items()},
+            "years": self.years,
+            "not_bank_holidays": sorted(self.not_bank_holidays),
+            "source": self.source,
+        }
+        return json.dumps(said, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> "Calendar":
+        """The calendar that said *text* of itself. Raises ValueError or KeyError for anything else."""
+        said = json.loads(text)
+        return cls(
+            name=said["name"],
+            zone=said["zone"],
+            hours=tuple(tuple((a, b) for a, b in spans) for spans in said["hours"]),
+            holidays={date.fromisoformat(day): why for day, why in said["holidays"].items()},
+            closures={date.fromisoformat(day): why for day, why in said["closures"].items()},
+            years={int(year): Certainty(certainty) for year, certainty in said["years"].items()},
+            not_bank_holidays=frozenset(said["not_bank_holidays"]),
+            source=said["source"],
+        )
 
     @cached_property
     def _range(self) -> tuple[int, int]:
@@ -130,7 +157,6 @@ def parse_calendar(sheet: Sheet, name: str, text: str, base: "Calendar | None" =
         if not any(hours):
             sheet.problem(top.get("hours", root), "no hour that counts", "hours for at least one day")
         return None
-    written = json.dumps([plain(root), base.text if base else ""], sort_keys=True, ensure_ascii=False)
     return Calendar(
         name=name,
         zone=zone,
@@ -141,7 +167,6 @@ def parse_calendar(sheet: Sheet, name: str, text: str, base: "Calendar | None" =
         not_bank_holidays=frozenset(sheet.texts(top.get("not_bank_holidays")))
         | (base.not_bank_holidays if base else frozenset()),
         source=sheet.text(top.get("source"), base.source if base else ""),
-        text=written,
     )
 
 
