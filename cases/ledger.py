@@ -251,8 +251,12 @@ def _moved(history: History, zero: int, total: int, standing: Mapping[int, str],
 # -- from the log ------------------------------------------------------------------------------------------------
 
 
-def histories(log: Iterable[Mapping[str, Any]]) -> list[History]:
-    """Every clock of a case's *log* (CloudEvents in order), oldest first."""
+def histories(log: Iterable[Mapping[str, Any]], now: Iterable[Mapping[str, Any]] = ()) -> list[History]:
+    """Every clock of a case's *log* (CloudEvents in order), oldest first. *now* are the clocks of its record.
+
+    A clock that any activity starts over does so without an event; it is met again where it next says something,
+    or in the record.
+    """
     found: dict[tuple[str, int], History] = {}
     for event in log:
         kind = str(event["type"]).removeprefix("tocsin.")
@@ -262,9 +266,35 @@ def histories(log: Iterable[Mapping[str, Any]]) -> list[History]:
         key = (str(data["clock"]), int(data["occurrence"]))
         if kind == "clock.armed":
             found[key] = _armed(data, at, found)
-        elif key in found:
+        elif key in found or _started_over(found, key, data):
             _changed(found[key], kind, data, at)
+    for clock in now:
+        key = (str(clock["name"]), int(clock["occurrence"]))
+        if key not in found:
+            _started_over(found, key, clock)
     return list(found.values())
+
+
+def _started_over(found: dict[tuple[str, int], History], key: tuple[str, int], data: Mapping[str, Any]) -> bool:
+    """Begin a history for an occurrence that was never armed in so many words; whether there was one to go by."""
+    before = max((h for h in found.values() if h.name == key[0]), key=lambda h: h.occurrence, default=None)
+    if before is None:
+        return False
+    started_at, due_at = parse_instant(data["started_at"]), parse_instant(data["due_at"])
+    if before.outcome in ("running", "breached", "paused"):
+        before.changes = [*before.changes, Change(Kind.STOPPED, started_at, "started over by an activity")]
+        before.outcome = "started over"
+    found[key] = msgspec.structs.replace(
+        before,
+        occurrence=key[1],
+        started_at=started_at,
+        due_at=due_at,
+        first_due_at=due_at,
+        outcome="running",
+        late=False,
+        changes=[],
+    )
+    return True
 
 
 def _armed(data: Mapping[str, Any], at: Instant, known: Mapping[tuple[str, int], History]) -> History:

@@ -106,6 +106,7 @@ class Telling:
             (clock.name, str(clock.occurrence), *occurrence),
             clock=clock.name,
             occurrence=clock.occurrence,
+            started_at=rfc3339(clock.started_at),
             due_at=rfc3339(clock.due_at),
             **({"issue": clock.issue} if clock.issue else {}),
             **data,
@@ -124,7 +125,6 @@ class Telling:
         spec = clock.spec
         counted = spec.length or Length(spec.length_s, Unit.SECONDS)
         data: dict[str, Any] = {
-            "started_at": rfc3339(clock.started_at),
             "length": clocks.length_text(spec),
             "counting": msgspec.structs.asdict(counted),
         }

@@ -21,7 +21,7 @@ th, td { text-align: left; vertical-align: top; padding: .8mm 2mm .8mm 0; border
   overflow-wrap: anywhere }
 thead { display: table-header-group } tr { break-inside: avoid }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
-td.t { white-space: nowrap }
+td.t, th { white-space: nowrap }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .6mm 4mm; margin: 2mm 0 }
 dt { font-weight: bold } dd { margin: 0; overflow-wrap: anywhere }
 blockquote { margin: 1mm 0 3mm; padding-left: 3mm; border-left: 1mm solid #888; white-space: pre-wrap }
@@ -129,8 +129,9 @@ def _value(value: object) -> str:
 
 def _response(response: Mapping[str, Any]) -> str:
     scores = ", ".join(f"{_text(k)} {v:g}" for k, v in response.get("scores", {}).items())
-    head = f"{_text(response['source'])} {_text(response['id'])}, received {_text(response['received_at'])}"
-    head += f", happened {_text(response['occurred_at'])}" if response.get("occurred_at") else ""
+    head = f"{_text(response['source'])} {_text(response['id'])}, received {_text(response['received_at_local'])}"
+    if response.get("occurred_at", "") != response["received_at"]:
+        head += f", happened {_text(response['occurred_at_local'])}"
     return f"<h3>{head}</h3><p>{scores}</p><blockquote>{_text(response.get('text') or '(no words)')}</blockquote>"
 
 
@@ -148,7 +149,7 @@ def _clock(clock: Mapping[str, Any]) -> str:
     account = clock["ledger"]
     if account:
         words = account["in_words"]
-        facts.append(("Used, left", f"{_text(words['used'])} of {_text(words['total'])}, {_text(words['left'])} left"))
+        facts.append(("Used, left", f"{_text(words['used'])} of {_text(words['total'])}, {_text(words['left'])}"))
     rows = "".join(f"<dt>{label}</dt><dd>{value}</dd>" for label, value in facts)
     head = f"<h3>{_text(name)}</h3><dl>{rows}</dl>"
     if not account:
@@ -175,7 +176,7 @@ def _timeline(caption: str, lines: Sequence[Mapping[str, Any]]) -> str:
             details += f" (noticed {_text(line['noticed_at'])})"
         rows.append(
             f'<tr><td class="n">{line["sequence"]}</td><td class="t">{_text(line["at_local"])}</td>'
-            f"<td>{_text(line['what'])}</td><td>{details}</td></tr>"
+            f'<td class="t">{_text(line["what"])}</td><td>{details}</td></tr>'
         )
     return (
         f'<table><caption>{_text(caption)}</caption><thead><tr><th scope="col">No.</th><th scope="col">When</th>'

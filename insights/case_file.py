@@ -52,12 +52,17 @@ def case_file(
         "timeline": [_line(event, local) for event in log],
         "owners": owners(log, local),
         "communications": [_communication(event, local) for event in log if _kind(event) in COMMUNICATIONS],
-        "clocks": [_clock(history, calendars, until, local, zone) for history in ledger.histories(log)],
+        "clocks": [
+            _clock(history, calendars, until, local, zone) for history in ledger.histories(log, record["clocks"])
+        ],
         "milestones": record.get("milestones", []),
         "refused": [_line(event, local) for event in log if _kind(event) == "action.refused"],
         "corrections": [_line(event, local) for event in log if _is_correction(event)],
         "outcome": record.get("outcome", {}),
-        "responses": record.get("responses", []),
+        "responses": [
+            {**said, **{f"{n}_local": told(parse_instant(said[n]), local) for n in ("received_at", "occurred_at")}}
+            for said in record.get("responses", [])
+        ],
         "trail": {
             "events": len(log),
             "whole": flaw is None,
@@ -94,12 +99,17 @@ def _line(event: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
         "at": event["time"],
         "at_local": told(at, zone),
         "what": _kind(event),
-        "details": {k: v for k, v in data.items() if k not in _QUIET and v not in ("", None, [], {})},
+        "details": {k: _shown(k, v, zone) for k, v in data.items() if k not in _QUIET and v not in ("", None, [], {})},
         "event": event["id"],
     }
     if data.get("late"):
         line["noticed_at"] = data["detected_at"]
     return line
+
+
+def _shown(name: str, value: Any, zone: ZoneInfo) -> Any:
+    """*value* for a person: a time in *zone*."""
+    return told(parse_instant(value), zone) if name.endswith("_at") and isinstance(value, str) else value
 
 
 def owners(log: Log, zone: ZoneInfo) -> list[dict[str, Any]]:
@@ -174,7 +184,11 @@ def _clock(
         "total": account.total,
         "used": account.used,
         "left": account.left,
-        "in_words": {name: account.words(getattr(account, name)) for name in ("total", "used", "left")},
+        "in_words": {
+            "total": account.words(account.total),
+            "used": account.words(account.used),
+            "left": f"{account.words(abs(account.left))} {'over' if account.left < 0 else 'left'}",
+        },
         "spans": [
             {
                 "from": rfc3339(span.begins),

@@ -71,10 +71,17 @@ def test_everything_a_regulator_asks_for(file: dict[str, Any]) -> None:
     assert "clock.corrected" in kinds
     assert "case.updated" in kinds
     corrected = next(c for c in file["corrections"] if c["what"] == "clock.corrected")
-    assert corrected["details"]["took_place_at"] == "2026-11-06T16:55:00Z"
-    assert corrected["details"]["recorded_at"] == "2026-11-07T09:00:00Z"
+    assert corrected["details"]["took_place_at"] == "Fri 6 Nov 2026 16:55:00 GMT"
+    assert corrected["details"]["recorded_at"] == "Sat 7 Nov 2026 09:00:00 GMT"
     assert corrected["details"]["by"] == "amira.khan"
     assert file["trail"] == {**file["trail"], "whole": True, "events": len(file["events"])}
+
+
+def test_a_clock_that_activity_starts_over_is_told_in_stretches(file: dict[str, Any]) -> None:
+    idle = [c for c in file["clocks"] if c["name"] == "idle"]
+    assert [c["outcome"] for c in idle] == ["started over", "met", "running"]
+    assert idle[1]["late"]
+    assert idle[-1]["started_at"] == "2026-11-08T09:00:00Z"
 
 
 def test_an_altered_event_is_told_in_the_file_and_on_the_page(file: dict[str, Any]) -> None:
