@@ -1,0 +1,37 @@
+"""The golden messages: one CloudEvent of each type, as it goes out. `python -m tests.wire.goldens` writes them anew.
+
+Look at the difference before committing it: other people's software reads these.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cases.events import encode
+from tests.wire.story import events
+
+FOLDER = Path(__file__).parent / "messages"
+
+
+def said() -> dict[str, dict[str, Any]]:
+    """Type, without its prefix, to the first message of it."""
+    first: dict[str, dict[str, Any]] = {}
+    for event in events():
+        if event.type not in first:
+            data = {k: v for k, v in event.data.items() if k != "original"}  # it goes to the dead letters
+            first[event.type] = msgspec.json.decode(encode(msgspec.structs.replace(event, data=data)))
+    return first
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.glob("*.json"):
+        path.unlink()
+    for type_, message in said().items():
+        text = msgspec.json.format(msgspec.json.encode(message), indent=2)
+        (FOLDER / f"{type_}.json").write_bytes(text + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""A day at the engine in which every type of event is said; `said` is what `tests/wire/` keeps a golden of each.
+
+The first event of a type is the one that is kept, so a new scene goes to the end.
+"""
+
+from typing import Any
+
+from cases.events import Event
+from feedback.decode import Decoder
+from feedback.ids import DEFAULT_SHARDS
+from feedback.instants import Instant, parse_span, rfc3339
+from feedback.metrics import STANDARD
+from flows.books import Book
+from flows.engine_time import EngineClock
+from flows.hearing import Hearing
+from flows.indexes import KnownResponses
+from flows.outages import Outages
+from flows.virtual import Uncounted, VirtualEngine
+from tests.builders import START, book, envelope
+
+RULES = book(
+    {
+        "default": {
+            "sets/wire.yaml": """
+set: wire
+roster: wire
+attributes: {site: text}
+rules:
+  - id: detractor
+    title: Detractor
+    when: {all: ['bands.nps == "detractor"']}
+    case:
+      type: detractor
+      priority: high
+      owner: lead
+      fallback: duty
+      acknowledge_within: 30m
+      acknowledgement: sorry
+      notice: alert
+      next_best_action: Ring them today
+      clocks:
+        first_response: {within: 4h, warn: [50%], escalate: [{to: duty}, {after: 1h, to: head}]}
+        resolve: {within: 24h, warn: [50%], pausable: true, extendable: 24h, escalate: [{to: head}]}
+        visit: {within: 8h, starts: acknowledged, met_by: ["milestone:visited"]}
+  - id: share
+    title: Fails on a customer who is no number
+    when: {all: ['size(themes) > 0 ? false : double(customer) > 1.0']}
+    case: {type: share, owner: lead}
+""",
+            "rosters/wire.yaml": """
+roster: wire
+people:
+  ann: {name: Ann Lee, email: ann@example.org}
+  cat: {name: Cat Roy, email: cat@example.org}
+  eve: {name: Eve Orr, email: eve@example.org}
+roles: {lead: {default: [ann]}, duty: {default: [cat]}, head: {default: [eve]}}
+""",
+            "templates/sorry.txt": (
+                "Subject: We are sorry\n\n{{ owner }} will ring you {{ due_at }}. Reference {{ case }}.\n"
+            ),
+            "templates/alert.txt": "Subject: {{ rule }}: {{ customer }}\n\n{{ why }}. Due {{ due_at }}.\n",
+        }
+    }
+)
+
+
+class Day:
+    """One engine's day; times are spans since the start."""
+
+    def __init__(self) -> None:
+        decoder = Decoder(STANDARD, frozenset({"default", "ruleless"}))
+        self._engine = VirtualEngine(RULES, decoder, start=START)
+        self.said: list[Event] = []
+        self._records = 0
+
+    def hears(self, at: str, record: dict[str, Any] | bytes, **door: Any) -> None:
+        self._records += 1
+        given = envelope(record, _at(at), f"wire.jsonl:{self._records}", **door)
+        self.said += self._engine.hear([given])
+
+    def responds(self, at: str, customer: str, **more: Any) -> str:
+        """A detractor's response; returns the case that it opens."""
+        record = {"id": f"r-{self._records}", "customer": customer, "language": "en", "scores": {"nps": 2}, **more}
+        self.hears(at, record)
+        return next((str(e.case) for e in reversed(self.said) if e.type == "case.opened"), "")
+
+    def does(self, at: str, case: str, verb: str, *, by: str = "ann", as_of: str = "", **more: Any) -> None:
+        record = {"id": f"a-{self._records}", "kind": "action", "case": case, "do": verb, "by": by, **more}
+        if as_of:
+            record["at"] = rfc3339(_at(as_of))
+        self.hears(at, record, principal="sso:" + by)
+
+    def passes(self, at: str) -> None:
+        self.said += self._engine.advance(_at(at))
+
+
+def _at(span: str) -> Instant:
+    return START if span == "0" else Instant(START + parse_span(span))
+
+
+def events() -> list[Event]:
+    """All that is said that day, and when the rules change after it."""
+    day = Day()
+    text = "Nobody rang back, and the heating is still cold."
+    case = day.responds("0", "customer-1", channel="sms", text=text, attributes={"site": "leeds"})
+    day.does("10m", case, "acknowledge")
+    day.does("20m", case, "contact", reason="rang, will call again", data={"channel": "phone"})
+    day.does("1h", case, "pause", reason="waits for a part", data={"clock": "resolve"})
+    day.does("2h", case, "resume", reason="the part is here", data={"clock": "resolve"})
+    day.does("3h", case, "extend", reason="agreed with the customer", data={"clock": "resolve", "by": "2h"})
+    day.does("4h", case, "note", data={"note": "The fitter comes at two."})
+    day.does("5h", case, "milestone", data={"name": "visited"})
+    day.does("6h", case, "close")
+    day.does(
+        "6h", case, "resolve", data={"outcome": {"problem": "A cold radiator", "action_taken": "Replaced a valve"}}
+    )
+    day.does("7h", case, "close", data={"outcome": {"customer_told": "yes", "satisfied": "yes"}})
+    day.does("9h", case, "reopen", reason="cold again")
+    late = day.responds("10h", "customer-2")
+    day.passes("15h")
+    day.does("16h", late, "contact", by="cat", as_of="13h", reason="the call was noted down late")
+    day.does("17h", late, "invalidate", by="cat", reason="somebody else's answer")
+    day.hears("18h", b'{"id": "r-3", "scores": {"nps": 2}')
+    day.hears("18h", {"id": "r-4", "text": "Nobody in particular"})
+    day.hears("19h", {"id": "r-5", "text": "hello"}, programme="ruleless")
+    return [*day.said, *_rules_change("20h")]
+
+
+def _rules_change(at: str) -> list[Event]:
+    hearing = Hearing(
+        Decoder(STANDARD, frozenset(RULES.sets)),
+        lambda hash_: Book(hash_, RULES.sets, STANDARD),
+        shards=DEFAULT_SHARDS,
+        known=KnownResponses(),
+        clock=EngineClock(wall=lambda: float(START), boot=lambda: float(START)),
+        meter=Uncounted(),
+        outages=Outages(),
+    )
+    hearing.begin("b00c1")
+    control = {"id": "rules-2", "kind": "control", "do": "rules", "by": "ops", "data": {"book": "b00c2"}}
+    return [said for _, said in hearing.hear([(envelope(control, _at(at)), _at(at))]) if isinstance(said, Event)]

@@ -1,0 +1,55 @@
+"""What goes out, held against golden messages and against the reference library for CloudEvents."""
+
+import json
+from typing import Any
+
+import pytest
+from cloudevents.v1.http import from_json
+
+from cases.events import TYPES
+from feedback.instants import parse_instant
+from tests.wire.goldens import FOLDER, said
+
+SAID = said()
+NOT_SAID_YET = {"notice.suppressed"}
+"""Reserved for quiet hours and caps on notices; a message of it belongs here as soon as anything says it."""
+
+
+def golden(type_: str) -> dict[str, Any]:
+    message: dict[str, Any] = json.loads((FOLDER / f"{type_}.json").read_text(encoding="utf-8"))
+    return message
+
+
+def test_every_type_has_a_golden_message_and_nothing_else_has() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == TYPES - NOT_SAID_YET
+    assert set(SAID) == TYPES - NOT_SAID_YET
+
+
+@pytest.mark.parametrize("type_", sorted(TYPES - NOT_SAID_YET))
+def test_what_is_said_is_the_golden_message(type_: str) -> None:
+    assert SAID[type_] == golden(type_), "if it is meant to change: python -m tests.wire.goldens, and say so"
+
+
+@pytest.mark.parametrize("type_", sorted(TYPES - NOT_SAID_YET))
+def test_the_reference_library_reads_it(type_: str) -> None:
+    message = golden(type_)
+    event = from_json(json.dumps(message))
+    assert event["specversion"] == "1.0"
+    assert event["type"] == f"tocsin.{type_}"
+    assert event["source"] == "/tocsin/default" or type_ == "item.quarantined"
+    assert event["timestamp"] == event["time"]
+    assert parse_instant(event["time"]) > 0
+    assert event.data == message["data"]
+    if "subject" in message:
+        assert event["subject"].startswith("c-")
+        assert int(event["sequence"]) >= 1
+        assert event["sequence"] == str(int(event["sequence"]))
+        assert len(message["data"]["hash"]) == 64
+    else:
+        assert "sequence" not in message
+
+
+def test_extension_names_are_lower_case_letters_and_digits() -> None:
+    """CloudEvents 1.0, section 3.1: attribute names are a-z and 0-9."""
+    names = {name for type_ in TYPES - NOT_SAID_YET for name in golden(type_)}
+    assert all(name.isascii() and name.isalnum() and name == name.lower() for name in names)
