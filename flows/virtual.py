@@ -44,9 +44,10 @@ class VirtualEngine:
         self._bodies: dict[int, bytes] = {}
         self._knows: dict[int, list[int]] = {}
         self._due, self._known = DueIndex(), KnownResponses()
+        self._books = {book.hash: book}
         self._hearing = Hearing(
             decoder,
-            lambda _: book,
+            self._books.__getitem__,
             shards=shard_count,
             known=self._known,
             clock=EngineClock(wall=lambda: float(self.at), boot=lambda: float(self.at)),
@@ -59,6 +60,11 @@ class VirtualEngine:
     def bodies(self) -> Mapping[int, bytes]:
         """Every shard that holds a case, as stored."""
         return self._bodies
+
+    def judge_by(self, book: Book) -> None:
+        """Judge by *book* from here on, as a control item of the stream would have it."""
+        self._books[book.hash] = book
+        self._hearing.begin(book.hash)
 
     def hear(self, envelopes: Iterable[Envelope]) -> list[Event]:
         """Give it records, in order of their received time; time moves to each first."""

@@ -10,10 +10,8 @@ from cases.shard import unpack as entries_of
 from feedback.instants import Instant, parse_span, rfc3339
 from tests.builders import START, book, engine, envelope
 
-RULES = book(
-    {
-        "default": {
-            "sets/s.yaml": """
+FILES = {
+    "sets/s.yaml": """
 set: s
 roster: r
 rules:
@@ -54,14 +52,13 @@ rules:
         confirm: {within: 3h, starts: resolved}
         plan: {within: 1h, starts: acknowledged, met_by: ["milestone:plan"]}
 """,
-            "rosters/r.yaml": """
+    "rosters/r.yaml": """
 roster: r
 people: {ann: {name: Ann}, bob: {name: Bob}, eve: {name: Eve}}
 roles: {lead: {default: [ann]}, quick: {default: [ann, bob]}, head: {default: [eve]}}
 """,
-        }
-    }
-)
+}
+RULES = book({"default": FILES})
 
 
 class World:
@@ -225,3 +222,16 @@ def test_an_assignment_recorded_late_gives_the_new_owner_the_full_time() -> None
     world.says("0", "quick")
     (armed,) = of(world.does("8m", "assign", as_of="1m", to="bob"), "clock.armed")
     assert armed.data["due_at"] == rfc3339(Instant(START + parse_span("18m")))
+
+
+def test_rebasing_moves_an_open_case_to_the_rules_in_force_and_says_so() -> None:
+    """Only when somebody says so, with a reason; the clock counts from the same start."""
+    world = World()
+    world.says("0", "call")
+    changed = FILES["sets/s.yaml"].replace("first: {within: 3h", "first: {within: 5h")
+    world.engine.judge_by(book({"default": {**FILES, "sets/s.yaml": changed}}))
+    assert only(world.does("1h", "rebase", case=0), "case.updated")["change"] == "rebased"
+    assert [(c.due_at - START, c.occurrence) for c in world.live("first")] == [(parse_span("5h"), 2)]
+    ended = of(world.said, "clock.ended", "first")
+    assert ended[0].data["reason"] == "re-based on the rules in force"
+    assert [c.due_at - START for c in world.live("update")] == [parse_span("2h")]

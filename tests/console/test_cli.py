@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from feedback.instants import parse_instant
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -69,3 +71,60 @@ def test_a_store_of_another_shape_is_refused(house: Path) -> None:
     again = tocsin(house, "run", "--input", "in.jsonl")
     assert again.returncode == 2
     assert "shards was 4096 and is now 16" in again.stderr
+
+
+SET = """
+set: mine
+roster: mine
+rules:
+  - id: detractor
+    when: {all: ['bands.nps == "detractor"']}
+    case: {type: detractor, owner: lead, clocks: {first_response: {within: WITHIN}}}
+"""
+
+
+def test_a_change_of_rules_between_runs_is_told_and_leaves_open_cases_alone(tmp_path: Path) -> None:
+    (tmp_path / "rules" / "sets").mkdir(parents=True)
+    (tmp_path / "rules" / "rosters").mkdir()
+    (tmp_path / "rules" / "rosters" / "mine.yaml").write_text(
+        "roster: mine\npeople: {ann: {name: Ann}}\nroles: {lead: {default: [ann]}}\n"
+    )
+    (tmp_path / "tocsin.yaml").write_text("programmes: {default: {rules: mine}}\nrules: rules\n")
+    rules, feed = tmp_path / "rules" / "sets" / "mine.yaml", tmp_path / "in.jsonl"
+    rules.write_text(SET.replace("WITHIN", "4h"))
+    feed.write_text('{"id": "1", "customer": "c1", "scores": {"nps": 1}, "language": "en"}\n')
+    assert tocsin(tmp_path, "run", "--input", "in.jsonl").returncode == 0
+    rules.write_text(SET.replace("WITHIN", "1h"))
+    with feed.open("a") as file:
+        file.write('{"id": "2", "customer": "c2", "scores": {"nps": 1}, "language": "en"}\n')
+    second = tocsin(tmp_path, "run", "--input", "in.jsonl", "--output", "jsonl")
+    events = [json.loads(line) for line in second.stdout.splitlines()]
+    assert events[0]["type"] == "tocsin.rules.changed"
+    armed = [e["data"]["length"] for e in events if e["type"] == "tocsin.clock.armed"]
+    assert armed == ["1h"]
+    cases = {c["customer"]: c for c in json.loads(tocsin(tmp_path, "cases", "--json").stdout)}
+    lengths = {who: _seconds(c["clocks"][0]) for who, c in cases.items()}
+    assert lengths == {"c1": 4 * 3600, "c2": 3600}
+    assert cases["c1"]["rules"][0]["version"] != cases["c2"]["rules"][0]["version"]
+
+
+def _seconds(clock: dict[str, str]) -> int:
+    return parse_instant(clock["due_at"]) - parse_instant(clock["started_at"])
+
+
+def test_export_and_verify_and_due_as_a_regulator_would(house: Path) -> None:
+    assert tocsin(house, "run", "--input", "in.jsonl").returncode == 0
+    (case,) = json.loads(tocsin(house, "cases", "--json").stdout)
+    written = tocsin(house, "export", case["id"], "--out", "files")
+    assert written.returncode == 0, written.stderr
+    file = house / "files" / f"{case['id']}.json"
+    assert file.with_suffix(".html").read_text().startswith("<!doctype html>")
+    assert "1 cases" in tocsin(house, "verify").stdout
+    assert tocsin(house, "verify", "--file", str(file)).returncode == 0
+    file.write_text(file.read_text().replace("Nobody rang back.", "All is well."))
+    altered = tocsin(house, "verify", "--file", str(file), "--json")
+    assert altered.returncode == 1
+    assert json.loads(altered.stdout)["flaws"][0]["sequence"] == 1
+    assert "no case c-1-0" in tocsin(house, "export", "c-1-0").stderr
+    answer = tocsin(house, "due", "awaabs-law", "standard-investigation", "--start", "2026-11-03T21:15:00Z", "--json")
+    assert json.loads(answer.stdout)["due_at"] == "2026-11-18T00:00:00Z"
