@@ -3,7 +3,8 @@
 `write` returns when Redis has accepted everything; while Redis is away it waits and tries again, which holds
 the engine's worker and, through it, the sources: that is the backpressure. What Redis accepted it may still
 lose (its append-only file is flushed once a second), so batches stay in a backlog until a second connection has
-seen the file on disk past them (`WAITAOF`). After another server process answers, the backlog is written again.
+seen the file on disk past them (`WAITAOF`). When another server process answers, the backlog is written again, at
+once: the same thread sees to it, so that what was lost is readable before the engine next has something to say.
 """
 
 import threading
@@ -50,6 +51,9 @@ class RedisStore:
         self._programmes = sorted(programmes)
         self._written, self._stopping = written, stopping
         self._lock = threading.Lock()
+        """Held for a moment, by whoever looks at or changes what waits."""
+        self._turn = threading.Lock()
+        """Held by whoever uses the writing connection."""
         self._backlog: deque[tuple[int, float, Batch]] = deque()
         """(number, when accepted, batch), oldest first: accepted, and not known to be on disk."""
         self._pending: deque[Batch] = deque()
@@ -67,17 +71,38 @@ class RedisStore:
 
     def write(self, events: Sequence[Event]) -> None:
         """Have *events* accepted, in order, after anything that waits. Raises StoreStopped, StoreError."""
-        self._send([*self._drain(), *pack(events)])
+        with self._turn:
+            self._send([*self._drain(), *pack(events)])
         self._written(list(events))
 
     def restore(self, packed: Iterable[bytes]) -> None:
         """Batches out of a snapshot: they are written again before anything else. Raises ValueError."""
         self._pending.extend(read(batch) for batch in packed)
+        self._confirmer.start()
 
     def unconfirmed(self) -> list[bytes]:
         """What Redis may not have on disk yet, for a snapshot: accepted batches, and waiting ones."""
         with self._lock:
             return [batch.packed for _, _, batch in self._backlog] + [batch.packed for batch in self._pending]
+
+    def look_after(self) -> None:
+        """What waits is written though nothing new is said. Raises StoreAway, StoreRefusing, StoreError.
+
+        Called a few times a second by the confirming thread; does nothing while somebody writes.
+        """
+        if not (self._backlog or self._pending) or not self._turn.acquire(blocking=False):
+            return
+        try:
+            if not self._link.is_open:
+                self._open()
+            elif not self._pending:
+                self._link.call("PING")  # a server that has gone is noticed, and its successor greeted the next time
+            while self._pending:
+                self._send_some(self._pending)
+        except ScriptMissing:
+            self._load()
+        finally:
+            self._turn.release()
 
     def _drain(self) -> list[Batch]:
         batches = list(self._pending)
@@ -113,17 +138,17 @@ class RedisStore:
                 failed = failed or error
                 continue
             if failed is None:
-                left.popleft()
-                self._keep(batch)
+                self._keep(batch, left)
         if failed is not None:
             raise failed  # the later ones are sent again too: the script is idempotent, and order is kept
 
-    def _keep(self, batch: Batch) -> None:
-        if self.durability == "none":
-            return
+    def _keep(self, batch: Batch, left: deque[Batch]) -> None:
+        """*batch* is accepted: it goes from *left* to the backlog, and no snapshot finds it in neither."""
         with self._lock:
-            self._number += 1
-            self._backlog.append((self._number, time.monotonic(), batch))
+            left.popleft()
+            if self.durability != "none":
+                self._number += 1
+                self._backlog.append((self._number, time.monotonic(), batch))
 
     def _open(self) -> None:
         self._link.open()
@@ -160,6 +185,8 @@ class RedisStore:
         for batch in backlog:
             self._link.send(call(batch))
             self._link.receive()
+        with self._lock:
+            self._backlog = deque((number, time.monotonic(), batch) for number, _, batch in self._backlog)
 
     def _wait(self, error: Exception, attempt: int, left: Iterable[Batch]) -> None:
         if not self.trouble:
@@ -208,7 +235,7 @@ class RedisStore:
 
 
 class _Confirmer:
-    """A thread that asks Redis how far its append-only file is on disk.
+    """A thread that asks Redis how far its append-only file is on disk, and sees to what waits.
 
     The file is written in order, so when a marker written after a batch is on disk the batch is too.
     """
@@ -234,6 +261,10 @@ class _Confirmer:
     def _run(self) -> None:
         confirmed = 0
         while not self._stop.wait(CONFIRM_EVERY_S):
+            try:
+                self._store.look_after()
+            except (StoreAway, StoreRefusing, StoreError):
+                continue  # the writing connection tells of it when there is something new to write
             number = self._store.newest()
             if number == confirmed and self._store.durability != "aof-by-age":
                 continue

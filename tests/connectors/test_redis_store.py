@@ -33,6 +33,15 @@ def written(redis: Any) -> list[str]:
     return [fields[b"id"].decode() for _, fields in redis.xrange("tocsin:{default}:events")]
 
 
+def waited_for(url: str, count: int) -> list[str]:
+    """Ids of the events that can be read, once there are *count* of them."""
+    deadline = time.monotonic() + 20
+    with client(url) as connection:
+        while len(found := written(connection)) < count and time.monotonic() < deadline:
+            time.sleep(0.02)
+    return found
+
+
 def test_events_are_written_in_order_and_once(store_url: str, redis: Any) -> None:
     said = events()
     store = RedisStore(store_url, ["default"])
@@ -82,6 +91,33 @@ def test_what_a_killed_server_lost_is_written_again(own_server: Embedded, tmp_pa
     store.close()
     with client(own_server.url) as connection:
         assert sorted(written(connection)) == sorted(event.id for event in said)
+
+
+def test_what_a_killed_server_lost_is_written_again_though_nothing_new_is_said(
+    own_server: Embedded, tmp_path: Path
+) -> None:
+    said = events()
+    store = RedisStore(own_server.url, ["default"])
+    store.write(said)
+    outage = Outage(own_server)
+    outage.begin()
+    outage.lose(tmp_path)
+    outage.end()
+    assert waited_for(own_server.url, len(said)) == [event.id for event in said]
+    store.close()
+
+
+def test_a_snapshot_is_written_though_nothing_new_is_said(store_url: str, redis: Any) -> None:
+    said = events()
+    first = RedisStore(store_url, ["default"])
+    first.write(said)
+    kept = first.unconfirmed()
+    first.close()
+    redis.flushall()
+    second = RedisStore(store_url, ["default"])
+    second.restore(kept)
+    assert waited_for(store_url, len(said)) == [event.id for event in said]
+    second.close()
 
 
 def test_a_server_that_comes_back_full_is_written_again_once_it_has_room(own_server: Embedded, tmp_path: Path) -> None:
