@@ -4,8 +4,10 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 BIN := .venv/bin
 ARGS ?=
 CASES ?= 100000
+ROUNDS ?= 20
+SEED ?=
 
-.PHONY: help setup demo test check bench bench-latency bench-throughput lock clean
+.PHONY: help setup demo test check storm bench bench-latency bench-throughput lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -30,6 +32,9 @@ check: setup ## ruff, mypy strict, the architecture test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
+
+storm: setup ## kill -9 the engine and Redis under load, ROUNDS times; nothing lost, nothing double (SEED=n repeats a plan)
+	$(BIN)/python -m tests.storm --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 bench-latency: setup ## arrival to readable in Redis, beside CASES open cases
 	$(BIN)/python -m benchmarks.bench_latency --cases $(CASES)

@@ -1,0 +1,44 @@
+"""Engines made wrong on purpose, so that the accounting can be seen to fail. Nothing of this is in the product."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+
+from cases.events import Event
+from connectors import redis_script, redis_store
+from connectors.redis_store import RedisStore
+
+EVERY = 500
+"""One event in so many is dropped."""
+
+
+def without_dedupe() -> None:
+    """The script writes an event that it has written before."""
+    known = "call('HSETNX', log, id, json) == 1"
+    assert known in redis_script.SCRIPT
+    script = redis_script.SCRIPT.replace(known, "call('HSET', log, id, json) >= 0")
+    vars(redis_store)["SCRIPT"] = script
+    redis_script._SHA = sha1(script.encode()).hexdigest().encode()
+
+
+def dropping() -> None:
+    """The store leaves out one event in `EVERY`, and says nothing."""
+    write, count = RedisStore.write, 0
+
+    def write_most(self: RedisStore, events: Sequence[Event]) -> None:
+        nonlocal count
+        kept = []
+        for event in events:
+            count += 1
+            if count % EVERY:
+                kept.append(event)
+        write(self, kept)
+
+    RedisStore.write = write_most  # type: ignore[method-assign]
+
+
+BUILDS: dict[str, Callable[[], None]] = {"dedupe": without_dedupe, "drop": dropping}
+
+
+def program(name: str) -> str:
+    """Python that runs the command line of a broken build."""
+    return f"from tests.storm import broken; broken.BUILDS[{name!r}](); from console.cli import main; main()"
