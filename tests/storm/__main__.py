@@ -54,12 +54,14 @@ class Round(msgspec.Struct, frozen=True):
 
 
 def plan(rounds: int, dice: random.Random) -> Iterator[Round]:
-    """Every strike as often as every other; every fourth darkness long enough for clocks to speak late."""
+    """Every strike as often as every other, the hardest first; a darkness in four is long enough for late breaches."""
     deck: list[str] = []
     for number in range(rounds):
         if not deck:
             deck = list(STRIKES)
             dice.shuffle(deck)
+            if not number:
+                deck.append(deck.pop(deck.index(STRIKES[0])))
         long = number % 4 == 1
         yield Round(
             strike=deck.pop(),

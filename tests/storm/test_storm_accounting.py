@@ -108,4 +108,5 @@ def test_what_nobody_sent_is_unfounded(store_url: str, redis: Any) -> None:
 def test_every_strike_comes_as_often_as_the_others_and_a_seed_repeats_the_plan() -> None:
     first, again = list(plan(20, random.Random(3))), list(plan(20, random.Random(3)))
     assert first == again
+    assert first[0].strike == "both+cut"
     assert sorted(r.strike for r in first[:10]) == sorted(r.strike for r in first[10:])
