@@ -183,32 +183,47 @@ class _Flow:
             await _stopped(self._stop, STAND_BY_S)
 
     async def _session(self, queue: DeliveryQueue) -> None:
+        """Deliver until the flow stops or somebody else holds the programme. Raises Fenced, in a group.
+
+        The tasks of a session also ask whether it is over: a cancellation that meets a time-out inside the client can
+        be lost, and a task that was not told would keep the session, and the stand-by after it, waiting.
+        """
+        over = asyncio.Event()
+
+        def ending() -> bool:
+            return over.is_set() or self._stop.is_set()
+
         couriers = {
-            receiver.endpoint.name: Courier(receiver, queue, self._link, self._metrics, self._now, self._stop.is_set)
+            receiver.endpoint.name: Courier(receiver, queue, self._link, self._metrics, self._now, ending)
             for receiver in self._receivers
             if not receiver.endpoint.programmes or queue.programme in receiver.endpoint.programmes
         }
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(self._renew(queue)),
-                group.create_task(self._take_in(queue, couriers)),
+                group.create_task(self._renew(queue, over)),
+                group.create_task(self._take_in(queue, couriers, ending)),
             ]
             running = [group.create_task(courier.run(group)) for courier in couriers.values()]
-            await self._stop.wait()
-            for courier in couriers.values():
-                courier.wake()
-            if running:
-                await asyncio.wait(running)
+            try:
+                await self._stop.wait()
+                for courier in couriers.values():
+                    courier.wake()
+                if running:
+                    await asyncio.wait(running)
+            finally:
+                over.set()
+                for courier in couriers.values():
+                    courier.wake()
             for task in background:
                 task.cancel()
 
-    async def _renew(self, queue: DeliveryQueue) -> None:
-        while True:
+    async def _renew(self, queue: DeliveryQueue, over: asyncio.Event) -> None:
+        while not over.is_set():
             await asyncio.sleep(RENEW_S)
             if not await self._link.patiently(queue.hold):
                 raise Fenced(queue.programme)
 
-    async def _take_in(self, queue: DeliveryQueue, couriers: Mapping[str, Courier]) -> None:
+    async def _take_in(self, queue: DeliveryQueue, couriers: Mapping[str, Courier], ending: Callable[[], bool]) -> None:
         """Move events from the log into the queues; never waits for a receiver."""
         endpoints = [r.endpoint for r in self._receivers if r.endpoint.name in couriers]
         names = matching(endpoints, queue.programme)
@@ -224,7 +239,7 @@ class _Flow:
                 after = "0"  # the reply may be lost: what was in it comes before anything newer
                 raise
 
-        while not self._stop.is_set():
+        while not ending():
             entries = await self._link.patiently(read)
             if not entries:
                 # Quiet: look whether something was read and its reply lost, then wait for what is new.

