@@ -25,7 +25,8 @@ def rules() -> Book:
         levels = ", ".join(f"{level}: lead" for level in sorted(PACKS[pack].levels))
         lines.append(
             f"  - {{id: r{number}, when: {{all: ['text == \"start {number}\"']}}, "
-            f"case: {{type: t{number}, owner: lead, packs: {{{pack}: {{reaches: ['{start}'], roles: {{{levels}}}}}}}}}}}"
+            f"case: {{type: t{number}, owner: lead, "
+            f"packs: {{{pack}: {{reaches: ['{start}'], roles: {{{levels}}}}}}}}}}}"
         )
     roster = "roster: r\npeople: {ann: {name: Ann}}\nroles: {lead: {default: [ann]}}\n"
     return book({"default": {"sets/s.yaml": "\n".join(lines), "rosters/r.yaml": roster}})
