@@ -323,7 +323,7 @@ def said() -> tuple[Event, ...]:
     world = engine(book())
     records = [
         envelope({"id": f"r{n}", "customer": f"c{n}", "scores": {"nps": 1}, "text": "schlecht ✗"}, START, str(n))
-        for n in range(30)
+        for n in range(12)
     ]
     events = world.hear([*records, envelope(b"\xff not json", START, "bad")])
     return (*events, *world.advance(Instant(START + 400)))
