@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from cases import trail
 from connectors.keyspace import Keys
 from connectors.redis_link import client
 from tests.storm import broken, house
@@ -194,8 +195,12 @@ def stored(url: str) -> dict[str, Stored]:
     found = {}
     with client(url, timeout_s=30.0) as connection:
         for case in (id_.decode() for id_ in connection.zrange(keys.cases, 0, -1)):
-            log = frozenset(id_.decode() for id_ in connection.hkeys(keys.log(case)))
-            found[case] = Stored(log, int(connection.hget(keys.case(case), "sequence") or 0))
+            kept = connection.hgetall(keys.log(case))
+            length = int(connection.hget(keys.case(case), "sequence") or 0)
+            log = sorted((msgspec.json.decode(event) for event in kept.values()), key=lambda e: int(e["sequence"]))
+            flaw = trail.verify(log, length=length)
+            words = "" if flaw is None else f"event {flaw.sequence}: {flaw.what}"
+            found[case] = Stored(frozenset(id_.decode() for id_ in kept), length, words)
     return found
 
 
@@ -204,7 +209,8 @@ def show(account: Account, storm: Storm, rounds: int, seed: int, hung: list[str]
     engine = storm.engine
     files = {
         "lost": account.lost, "doubled": account.doubled, "unmarked_late": account.unmarked_late,
-        "unfounded": account.unfounded, "disordered": account.disordered, "crashed": engine.crashes, "hung": hung,
+        "unfounded": account.unfounded, "disordered": account.disordered, "broken": account.broken,
+        "crashed": engine.crashes, "hung": hung,
     }  # fmt: skip
     counts = {"sent": len(storm.feed.sent), "opened": account.opened, "breached": account.breached,
               "events": account.events, "late": account.late, "cut_bytes": storm.cut_bytes}  # fmt: skip

@@ -45,6 +45,8 @@ class Stored(msgspec.Struct, frozen=True):
 
     log: frozenset[str]
     sequence: int
+    flaw: str = ""
+    """The first flaw of its trail; empty when it is whole."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -60,6 +62,8 @@ class Account(msgspec.Struct, frozen=True):
     """There, and nothing that was sent led to it."""
     disordered: list[str] = []
     """Of one case, a later event before an earlier one."""
+    broken: list[str] = []
+    """Of a case whose trail does not verify."""
     opened: int = 0
     breached: int = 0
     late: int = 0
@@ -67,7 +71,7 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def balanced(self) -> bool:
-        return not (self.lost or self.doubled or self.unmarked_late or self.unfounded or self.disordered)
+        return not any((self.lost, self.doubled, self.unmarked_late, self.unfounded, self.disordered, self.broken))
 
 
 class _Data(msgspec.Struct):
@@ -156,6 +160,7 @@ def settle(
         unmarked_late=_unmarked(stream, list(outages)),
         unfounded=unfounded,
         disordered=disordered,
+        broken=[f"case {case}: {held.flaw}" for case, held in stored.items() if held.flaw],
         opened=sum(event.type == OPENED for event in stream),
         breached=sum(event.type == BREACHED for event in stream),
         late=sum(event.late for event in stream),

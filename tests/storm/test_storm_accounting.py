@@ -42,7 +42,7 @@ def written(url: str, redis: Any, batches: Sequence[Sequence[Event]]) -> tuple[l
 
 
 def broken_promises(account: Account) -> set[str]:
-    names = ("lost", "doubled", "unmarked_late", "unfounded", "disordered")
+    names = ("lost", "doubled", "unmarked_late", "unfounded", "disordered", "broken")
     return {name for name in names if getattr(account, name)}
 
 
@@ -97,6 +97,16 @@ def test_a_breach_that_fell_due_in_the_dark_cannot_have_been_in_time(store_url: 
     due = next(event.at for event in stream if event.due)
     account = settle(sent(), stream, stored(store_url), house.expected(), [(due - 2, due + 10)])
     assert broken_promises(account) == {"unmarked_late"}
+
+
+def test_an_event_that_was_altered_breaks_its_trail(store_url: str, redis: Any) -> None:
+    stream, _ = written(store_url, redis, [events()])
+    event = next(event for event in stream if event.due)
+    log = Keys("default").log(event.case)
+    redis.hset(log, event.id, redis.hget(log, event.id).replace(b'"level":0', b'"level":7'))
+    account = settle(sent(), stream, stored(store_url), house.expected())
+    assert broken_promises(account) == {"broken"}
+    assert f"event {event.sequence}: it is not what was written" in account.broken[0]
 
 
 def test_what_nobody_sent_is_unfounded(store_url: str, redis: Any) -> None:
