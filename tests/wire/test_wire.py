@@ -61,13 +61,14 @@ def test_the_reference_library_reads_it(type_: str) -> None:
     message = golden(type_)
     event = from_json(json.dumps(message))
     assert event["specversion"] == "1.0"
+    assert event["id"] == message["id"]
     assert event["type"] == f"tocsin.{type_}"
     assert event["source"] == "/tocsin/default" or type_ == "item.quarantined"
     assert event["timestamp"] == event["time"]
     assert parse_instant(event["time"]) > 0
     assert event.data == message["data"]
     if "subject" in message:
-        assert event["subject"].startswith("c-")
+        assert event["subject"] == message["data"]["case"]["id"]
         assert int(event["sequence"]) >= 1
         assert event["sequence"] == str(int(event["sequence"]))
         assert len(message["data"]["hash"]) == 64
