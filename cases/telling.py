@@ -75,9 +75,6 @@ class Telling:
         for number, (type_, at, occurrence, data) in enumerate(self._said, first + 1):
             data["owner"] = data.get("owner", case.owner)
             data["rule"], data["rule_version"] = lead.id, lead.version
-            data["detected_at"] = detected_at
-            if moment.seen_at - at >= LATE_AFTER_S and "by" not in data:
-                data["late"] = True  # what a person did is not late for being recorded late
             data["previous"] = case.chain.hex()
             event = Event(
                 id=event_id(case.id, type_, *occurrence),
@@ -91,8 +88,12 @@ class Telling:
                 standing=standing,
                 arrived=moment.arrived,
             )
-            data["hash"] = trail.link(wire(event))
-            case.chain = bytes.fromhex(data["hash"])
+            case.chain = trail.digest(wire(event))
+            data["hash"] = case.chain.hex()
+            # The rest tells of the telling, and is no part of the trail.
+            data["detected_at"] = detected_at
+            if moment.seen_at - at >= LATE_AFTER_S and "by" not in data:
+                data["late"] = True  # what a person did is not late for being recorded late
             self._sealed.append(event)
         self._said = []
 

@@ -21,7 +21,12 @@ _sorted = msgspec.json.Encoder(order="sorted").encode
 def link(event: dict[str, Any]) -> str:
     """The hash of *event*, a CloudEvent as a dict; its `data.previous` is part of it. 64 hex digits."""
     data = {k: v for k, v in event["data"].items() if k not in NOT_HASHED}
-    return sha256(_sorted({**event, "data": data})).hexdigest()
+    return digest({**event, "data": data}).hex()
+
+
+def digest(event: dict[str, Any]) -> bytes:
+    """The hash of *event*, whose data holds nothing that is `NOT_HASHED`."""
+    return sha256(_sorted(event)).digest()
 
 
 class Flaw(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from connectors.stdout import StdoutSink
 from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
+from console.beside import Beside
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
 from console.demo import FULL_S, Demo
@@ -123,6 +124,10 @@ def run(
     format: Annotated[str, typer.Option(help="jsonl or csv, where the file's name does not say.")] = "",
     programme: Annotated[str, typer.Option(help="Programme of records that name none.")] = "default",
     output: Annotated[str, typer.Option(help="Events on standard output as well: lines, jsonl or none.")] = "none",
+    deliver: Annotated[
+        bool,
+        typer.Option(help="Keep the second flow going, too, where webhooks are declared and the run does not end."),
+    ] = True,
     settings_file: SettingsOption = None,
     state: StateOption = None,
     redis: RedisOption = "",
@@ -141,14 +146,25 @@ def run(
         )
     readers = inputs_.open_inputs(settings, input or [], follow=follow, form=format, programme=programme, tell=note)
     stop = Stop()
-    note_endpoints(settings)
+    serves = not input or follow
+    beside: list[Beside] = []
 
     def started(running: Running) -> None:
+        if settings.endpoints and deliver and serves:
+            port = ["--metrics-port", "0"] if settings.metrics_port == 0 else []
+            place = ["--settings", str(settings.file), "--state", str(settings.state), "--redis", running.redis]
+            beside.append(Beside(["deliver", *place, *port], note))
         where = running.redis if settings.redis else f"the embedded server at {running.redis}"
         note(f"tocsin {VERSION}: events go to {where}; metrics at http://127.0.0.1:{running.health_port}/metrics")
 
     sinks = [] if output == "none" else [StdoutSink(json=output == "jsonl")]
-    ended = run_engine(settings, readers, ends=bool(input) and not follow, stop=stop, sinks=sinks, started=started)
+    if not (deliver and serves):
+        note_endpoints(settings)
+    try:
+        ended = run_engine(settings, readers, ends=not serves, stop=stop, sinks=sinks, started=started)
+    finally:
+        for process in beside:
+            process.close()
     for line in inputs_.tails(readers):
         note(line)
     how = "stopped" if ended.stopped else "the input ended"
