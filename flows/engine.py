@@ -39,6 +39,7 @@ from flows.metrics import EngineMetrics
 from flows.outages import Outages
 from flows.run import StateError, Stop, guard, owned, run_flow
 from flows.settings import Settings
+from flows.suspects import Suspects
 
 log = structlog.get_logger()
 
@@ -151,6 +152,7 @@ class _Engine:
             meter=self.metrics,
             changed=self._changed,
             outages=self._outages,
+            suspects=Suspects(settings.state / "time"),
         )
 
     # -- parts of the flow ----------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from flows.engine_time import EngineClock
 from flows.indexes import KnownResponses
 from flows.lane import Given
 from flows.outages import Outages
+from flows.suspects import Suspects
 from rules.judge import judge
 from rules.model import RuleFailure
 
@@ -31,6 +32,10 @@ UNKEYED = ""
 """The key of events that concern no shard."""
 
 Heard = tuple[str, Item | Event]
+
+
+class ProcessDied(Exception):
+    """A record that the process did not survive (`suspects.py`)."""
 
 
 class Meter(Protocol):
@@ -53,11 +58,12 @@ class Hearing:
         clock: EngineClock,
         meter: Meter,
         outages: Outages,
+        suspects: Suspects | None = None,
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._decoder, self._open_book, self._shards = decoder, open_book, shards
         self._known, self._clock, self._meter, self._changed = known, clock, meter, changed
-        self._outages = outages
+        self._outages, self._suspects = outages, suspects or Suspects()
         self._book: Book | None = None
 
     def begin(self, book: str) -> None:
@@ -78,6 +84,9 @@ class Hearing:
                 continue
             kept = len(heard)
             try:
+                if self._suspects.is_guilty(f"{what.source} {what.position}"):
+                    raise ProcessDied("the process died in this record each time that it was heard")
+                self._suspects.begin(f"{what.source} {what.position}")
                 self._hear_one(what, seen_at, heard)
             except Exception as error:
                 del heard[kept:]
@@ -85,6 +94,7 @@ class Hearing:
                 log.error("record.quarantined", position=what.position, error=type(error).__name__)
                 event = quarantined("record", what.position, what.programme, seen_at, error, original=what.raw)
                 heard.append((UNKEYED, event))
+        self._suspects.done()
         return heard
 
     def _item(self, shard: int, what: Judged | Action | Tick, seen_at: Instant) -> Item:
