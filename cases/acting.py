@@ -161,9 +161,8 @@ def _milestone(telling: Telling, action: Action) -> None:
     data = {k: v for k, v in (("issue", issue), ("finding", finding)) if v}
     _say(telling, "milestone.reached", action, name=name, data=action.data, **data)
     moments.remember(telling, MILESTONE + name, action.at, issue)
-    _reach(telling, action, MILESTONE + name, issue)
-    if finding:
-        _reach(telling, action, f"{MILESTONE}{name}:{finding}", issue)
+    found = (f"{MILESTONE}{name}:{finding}",) if finding else ()
+    _reach(telling, action, MILESTONE + name, *found, issue=issue)
     if spec is not None and spec.new_owner:
         _independent_owner(telling, action, name)
 
@@ -514,16 +513,18 @@ def _named(telling: Telling, action: Action, which: Callable[[Clock], bool]) -> 
     return found
 
 
-def _reach(telling: Telling, action: Action, moment: str, issue: str = "") -> None:
-    """What a moment does: it ends, meets and starts clocks, of *issue* where it is one of the law's."""
-    by = {"by": action.by}
-    for clock in telling.case.clocks:
-        if clock.is_live and clock.issue == issue and any(what == moment for what, _ in clock.spec.ended_by):
-            _correct_breach(telling, clock, action)
-    moments.end(telling, moment, action.at, issue=issue, **by)
-    _meet(telling, action, moment, issue)
-    if moment.startswith(MILESTONE):
-        moments.begin(telling, moment, action.at, issue=issue)
+def _reach(telling: Telling, action: Action, *reached: str, issue: str = "") -> None:
+    """What moments that came as one do: they end, then meet, then start clocks, of *issue* where it is the law's."""
+    beside = moments.live(telling, issue)
+    for moment in reached:
+        for clock in telling.case.clocks:
+            if clock.is_live and clock.issue == issue and any(what == moment for what, _ in clock.spec.ended_by):
+                _correct_breach(telling, clock, action)
+        moments.end(telling, moment, action.at, issue=issue, by=action.by)
+        _meet(telling, action, moment, issue)
+    for moment in reached:
+        if moment.startswith(MILESTONE):
+            moments.begin(telling, moment, action.at, issue=issue, beside=beside)
 
 
 def _meet(telling: Telling, action: Action, by: str, issue: str) -> None:

@@ -23,9 +23,26 @@ def remember(telling: Telling, moment: str, at: Instant, issue: str) -> None:
         case.reached = [*case.reached, (issue, moment.removeprefix(MILESTONE), at)][-REMEMBERED:]
 
 
-def begin(telling: Telling, moment: str, at: Instant, *, issue: str = "", again: bool = False) -> None:
-    """Arm every clock that *moment* starts, for *issue*. *again* also those of our own that were met before."""
+def live(telling: Telling, issue: str) -> frozenset[str]:
+    """Names of the clocks that run for *issue*."""
+    return frozenset(c.name for c in telling.case.clocks if c.is_live and c.issue == issue)
+
+
+def begin(
+    telling: Telling,
+    moment: str,
+    at: Instant,
+    *,
+    issue: str = "",
+    again: bool = False,
+    beside: frozenset[str] | None = None,
+) -> None:
+    """Arm every clock that *moment* starts, for *issue*. *again* also those of our own that were met before.
+
+    *beside* are the clocks that ran when the moment came, if it has ended or met some since.
+    """
     case = telling.case
+    running = live(telling, issue) if beside is None else beside
     hazard = case.hazards.get(issue, "")
     for spec in [s for s in case.later if moment in s.moments and s.hazard == hazard]:
         same = [c for c in case.clocks if c.name == spec.name and c.issue == issue]
@@ -33,7 +50,7 @@ def begin(telling: Telling, moment: str, at: Instant, *, issue: str = "", again:
             continue
         if same and not again and not spec.again_each:
             continue
-        if any(c.is_live and c.name in spec.unless_live and c.issue == issue for c in case.clocks):
+        if running.intersection(spec.unless_live):
             continue
         if at < spec.from_at or (spec.to_at and at >= spec.to_at):
             telling.say_not_armed(spec, at, issue)
