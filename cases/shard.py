@@ -231,6 +231,7 @@ class _Drawer:
             return  # the same action again changes nothing
         telling = Telling(case, moment)
         try:
+            self._one_for_each_identity(entry, action)
             act(telling, action)
         except Refusal as refusal:
             # Of the attempt only the refusal is kept, so the case is unpacked afresh.
@@ -238,6 +239,14 @@ class _Drawer:
             telling.say("action.refused", action.received_at, (action.id,), **reason_of(action, refusal))
         telling.case.actions = [*telling.case.actions, mark][-REMEMBERED:]
         self._keep(entry, telling)
+
+    def _one_for_each_identity(self, entry: Entry, action: Action) -> None:
+        """Refuse to reopen a closed case beside one that opened since for the same customer, type and subject."""
+        if action.do is not Verb.REOPEN or entry.open:
+            return
+        other = next((e for e in self.entries if e.identity == entry.identity and e.open), None)
+        if other is not None:
+            raise Refusal("open_already", f"{other.id} opened since about the same thing; go on there")
 
     def _act_on_unknown(self, action: Action, moment: Moment) -> None:
         if action.do is Verb.REOPEN and isinstance(action.data.get("record"), dict) and action.reason:

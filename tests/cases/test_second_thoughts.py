@@ -235,3 +235,14 @@ def test_rebasing_moves_an_open_case_to_the_rules_in_force_and_says_so() -> None
     ended = of(world.said, "clock.ended", "first")
     assert ended[0].data["reason"] == "re-based on the rules in force"
     assert [c.due_at - START for c in world.live("update")] == [parse_span("2h")]
+
+
+def test_a_closed_case_is_not_reopened_beside_one_that_opened_since(world: World) -> None:
+    world.does("1h", "invalidate")
+    world.says("2h", "damp again")
+    assert len(world.cases) == 2
+    data = only(world.does("3h", "reopen", case=0), "action.refused")
+    assert data["reason"] == "open_already"
+    assert world.cases[1] in data["detail"]
+    world.does("4h", "invalidate", case=1)
+    assert of(world.does("5h", "reopen", case=0), "case.reopened")
