@@ -269,6 +269,8 @@ def _extend(telling: Telling, action: Action) -> None:
         raise Refusal("clock_missing", "say data.clock = which clock")
     for index in _named(telling, action, lambda c: c.is_live):
         clock = telling.case.clocks[index]
+        if clock.spec.extend_by and not _holds(telling, action.by, clock.spec.extend_by):
+            raise Refusal("not_yours_to_extend", f"{clock.name} is put off by {' or '.join(clock.spec.extend_by)}")
         calendar = telling.calendar(clock.spec)
         due, limit = _put_off(clock, action, calendar), clocks.furthest(clock, calendar)
         if due > limit:
@@ -284,6 +286,14 @@ def _extend(telling: Telling, action: Action) -> None:
         # What limits the extension counts from the last moment of the original period.
         first = Instant((clock.first_due_at or clock.due_at) - 1)
         moments.begin(telling, f"extended:{clock.name}", first, issue=clock.issue)
+
+
+def _holds(telling: Telling, person: str, roles: tuple[str, ...]) -> bool:
+    """Whether *person* is named by one of *roles*, for any site or segment."""
+    known = telling.moment.rules.roster.roles
+    held = [known[role] for role in roles if role in known]
+    lists = [ids for role in held for ids in (role.default, *role.by_site.values(), *role.by_segment.values())]
+    return any(person in ids for ids in lists)
 
 
 def _put_off(clock: Clock, action: Action, calendar: Calendar | None) -> Instant:

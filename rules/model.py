@@ -79,6 +79,8 @@ class ClockSpec(msgspec.Struct, frozen=True, array_like=True):
     """Moment from whose time it counts, when that is not the one that starts it."""
     extend: Length | None = None
     """How far it may be put off in all, for one of whole days; `extendable_s` for elapsed time."""
+    extend_by: tuple[str, ...] = ()
+    """Roles whose holders may put it off; empty for anybody who may act."""
     from_at: Instant = Instant(0)
     """First instant at which its law applied (to this hazard)."""
     to_at: Instant = Instant(0)

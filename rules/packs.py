@@ -105,6 +105,8 @@ class PackClock(msgspec.Struct, frozen=True, kw_only=True):
     """In scope from the pack's first day, whatever the hazard's phase."""
     pausable: bool = False
     extend: Length | None = None
+    extend_level: str = ""
+    """The level whose role may put it off; empty for anybody who may act."""
     warnings: tuple[str, ...] = ()
     ladder: tuple[tuple[int, str], ...] = ()
     """Seconds past the breach, and the level told; the rule says which role a level is."""
@@ -213,6 +215,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
             again_each=clock.again_each,
             counts_from=clock.counts_from,
             extend=None if elapsed or clock.extend is None else replace(clock.extend, calendar=calendar.key),
+            extend_by=(roles[clock.extend_level],) if clock.extend_level in roles else (),
             from_at=_midnight(first, calendar),
             hazard=hazard,
             to_at=Instant(0) if last is None else _midnight(last + timedelta(days=1), calendar),
@@ -221,7 +224,8 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def levels(self) -> frozenset[str]:
         """The levels that its ladders tell."""
-        return frozenset(level for clock in self.clocks.values() for _, level in clock.ladder)
+        told = {level for clock in self.clocks.values() for _, level in clock.ladder}
+        return frozenset(told | {clock.extend_level for clock in self.clocks.values() if clock.extend_level})
 
 
 def _midnight(day: date, calendar: Calendar) -> Instant:
@@ -357,7 +361,8 @@ class _Reader:
         fields = sheet.map(node, _CLOCK, ("paragraph", "starts", "length", "met_by"))
         first, last = self._force(fields.get("in_force"))
         reading = self._counting(fields, None)
-        extend = sheet.map(fields.get("extend"), ("by",), ("by",)).get("by")
+        extension = sheet.map(fields.get("extend"), ("by", "who"), ("by",))
+        extend = extension.get("by")
         by = sheet.read(extend, parse_length, None, "a length like 10 working days")
         if by is not None:
             units = {length.unit for length in reading.length.values()}
@@ -386,6 +391,7 @@ class _Reader:
             emergency=sheet.flag(fields.get("emergency")),
             pausable=sheet.flag(fields.get("pausable")),
             extend=by,
+            extend_level=sheet.text(extension.get("who")),
             warnings=sheet.texts(fields.get("warn")),
             ladder=tuple(sorted(ladder)),
             force_from=first,

@@ -504,7 +504,7 @@ class _Rules:
             sheet.problem(fields["hazard"], f"the hazard {hazard}", one_of(pack.hazards, hazard))
         roles = {level: self._role(role) for level, role in sheet.map(fields.get("roles"), None).items()}
         for level in sorted(pack.levels - roles.keys()):
-            sheet.problem(node, f"no role for the {level} whom {name} tells of a breach", f"roles: {{{level}: …}}")
+            sheet.problem(node, f"no role for the {level}, whom {name} asks for", f"roles: {{{level}: …}}")
         reaches = [moment(text) for text in sheet.texts(fields.get("reaches")) or (pack.opens,)]
         starts = {m for clock in pack.clocks.values() for m in (*clock.starts, clock.counts_from)}
         for reached in reaches:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cases import case as cases
 from cases import shard as shards
+from cases.clocks import State
 from cases.lifecycle import Status
 from flows.keyed import upgrade
 
@@ -18,3 +19,20 @@ def test_form_1_opens_with_its_case_and_its_clocks() -> None:
     assert (case.id, case.status, case.owner) == ("c-13-e7b45dcda7ab", Status.NEW, "ann")
     assert [clock.name for clock in case.clocks] == ["acknowledge", "first_response", "update", "resolve", "idle"]
     assert shards.summary(body)[0] == entry.wake_at
+
+
+def test_form_1_opens_with_a_case_under_the_law() -> None:
+    """With calendars, milestones, an issue and its hazard, an extension and a pause; a trail's last hash."""
+    (entry,) = shards.unpack((HERE / "shard-v1-law.bin").read_bytes())
+    case = cases.unpack(entry.packed)
+    clocks = {clock.name: clock for clock in case.clocks}
+    investigation = clocks["standard-investigation"]
+    assert (investigation.issue, case.hazards) == ("damp-and-mould", {"damp-and-mould": "damp-and-mould"})
+    assert investigation.spec.law.startswith("awaabs-law reg 6(2)(a)")
+    assert investigation.spec.length is not None
+    assert investigation.spec.length.in_words == "10 working days"
+    assert investigation.spec.length.calendar.startswith("england-and-wales@")
+    assert [name for _, name, _ in case.reached] == ["aware"]
+    assert (clocks["resolve"].state, clocks["resolve"].first_due_at > 0) == (State.PAUSED, True)
+    assert {s.name for s in case.later} >= {"written-summary", "emergency-action"}
+    assert len(case.chain) == 32
