@@ -5,6 +5,7 @@ decision asks for, packed with msgspec as a plain array. The order of `Case`'s f
 add at the end with a default, and raise `shard.VERSION` for anything else.
 """
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,12 +112,19 @@ _unpacker = msgspec.msgpack.Decoder(Case)
 _json = msgspec.json.Encoder(order="sorted")  # sorted, so that it stands in a hashed event as it is
 
 
+_LARGE = 2048
+"""Bytes past which a case is stored compressed: one under the law carries all its clocks' texts, 7 KB that become 2."""
+_COMPRESSED = b"z"
+"""First byte of a compressed case; a plain one begins with an array's."""
+
+
 def pack(case: Case) -> bytes:
-    return _packer.encode(case)
+    packed = _packer.encode(case)
+    return packed if len(packed) <= _LARGE else _COMPRESSED + zlib.compress(packed, 1)
 
 
 def unpack(packed: bytes) -> Case:
-    return _unpacker.decode(packed)
+    return _unpacker.decode(zlib.decompress(packed[1:]) if packed[:1] == _COMPRESSED else packed)
 
 
 def wake_at(case: Case) -> Instant | None:

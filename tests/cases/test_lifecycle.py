@@ -224,7 +224,7 @@ class LifeUnderTheLaw(Life):
     """The same with statutory packs, milestones in any order, issues, days that pass."""
 
     book = LAWFUL
-    longest = 24_000
+    longest = 8_000
 
     @rule(days=st.integers(1, 20))
     def days_pass(self, days: int) -> None:
