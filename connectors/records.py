@@ -9,6 +9,7 @@ import redis
 
 from connectors.keyspace import CALENDARS, PROGRAMMES, Keys
 from connectors.redis_link import client
+from feedback.instants import Instant
 
 ACTED_FOR_S = 7 * 86_400
 """How long an action id is remembered at the door; the case itself remembers its newest 64 for good."""
@@ -95,6 +96,15 @@ class Records:
         """(open, overdue) cases."""
         keys = Keys(programme)
         return int(self._redis.zcard(keys.open)), int(self._redis.zcount(keys.due, "-inf", now))
+
+    def due_before(self, programme: str, before: Instant, offset: int, limit: int) -> list[Row]:
+        """Records of open cases with a live clock due at or before *before*, the earliest first."""
+        keys = Keys(programme)
+        ids = self._redis.zrange(keys.due, "-inf", before, byscore=True, offset=offset, num=limit)
+        pipeline = self._redis.pipeline(transaction=False)
+        for id_ in ids:
+            pipeline.hget(keys.case(id_.decode()), "record")
+        return [msgspec.json.decode(raw) for raw in pipeline.execute() if raw is not None]
 
     def clocks(self, programme: str) -> int:
         """Open cases with a clock that runs."""

@@ -29,6 +29,7 @@ from connectors.redis_store import RedisStore
 from connectors.redis_stream import RedisStreamReader
 from feedback.decode import Decoder
 from flows.alerts import build
+from flows.auditor import GRACE_S, Auditor
 from flows.books import Book, BookShelf
 from flows.engine_time import EngineClock
 from flows.health import HealthServer
@@ -47,6 +48,7 @@ VERSION = "0.1.0"
 STUCK_S = 10.0
 """A source not polled for this long means that its worker is stuck (a sink that waits, a step that loops)."""
 GAUGES_EVERY_S = 1.0
+AUDIT_EVERY_S = 5.0
 
 OpenReader = Callable[[str | None], Reader]
 """Builds a reader from the position of the last record taken."""
@@ -141,6 +143,9 @@ class _Engine:
         self._lane: Lane | None = None
         self._store: RedisStore | None = None
         self._records = Records(url)
+        self._auditor = Auditor(self._records.due_before, settings.programmes)
+        self._uncalled = 0
+        self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
         # Checked before anything is started, with every problem of every file.
         self._wanted = self._shelf.put(settings.rules, self._rules)
         self.hearing = Hearing(
@@ -252,6 +257,8 @@ class _Engine:
                 f"the wall clock jumped {self._clock.skew_s:.0f} s ahead and deadlines are held; set it right, or "
                 'accept it with a control record {"kind":"control","do":"accept_time"} on an actions stream'
             )
+        if self._uncalled:
+            why["auditor"] = f"{self._uncalled} clocks are past their deadline and uncalled; see audit.not_called"
         silent = time.monotonic() - self.metrics.polled_at
         if silent > STUCK_S:
             why["worker"] = f"the source was not polled for {silent:.0f} s"
@@ -286,6 +293,7 @@ class _Engine:
                 self.metrics.lag_seconds.labels(source.reader.name).set(max(0.0, now - oldest))
         self.metrics.skew.set(self._clock.skew_s)
         try:
+            self._audit()
             self._records.keep_calendars(self._calendars())
             for programme in self._programmes:
                 still_open, overdue = self._records.counts(programme, int(now))
@@ -293,6 +301,13 @@ class _Engine:
                 self.metrics.overdue_cases.labels(programme).set(overdue)
         except RedisError:
             return  # `/ready` tells of it
+
+    def _audit(self) -> None:
+        if time.monotonic() < self._audited_at + AUDIT_EVERY_S:
+            return
+        self._audited_at = time.monotonic()
+        self._uncalled = self._auditor.look(self._clock.instant())
+        self.metrics.uncalled.set(self._uncalled)
 
     def _calendars(self) -> dict[str, str]:
         return {key: calendar.text for key, calendar in self._shelf.calendars.items()}

@@ -60,6 +60,11 @@ class EngineMetrics:
         self.skew = Gauge(
             "tocsin_clock_skew_seconds", "Wall clock minus engine time; ticks are held at 5 s.", registry=registry
         )
+        self.uncalled = Gauge(
+            "tocsin_audit_uncalled_clocks",
+            "Clocks that the records show running 30 s past their deadline; must be 0.",
+            registry=registry,
+        )
         self.quarantined = Counter(
             "tocsin_quarantined_items",
             "Items that our own mistake kept from having their effect.",
