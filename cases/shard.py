@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from cases import case as cases
-from cases.acting import Refusal, act, reason_of
+from cases.acting import act
 from cases.case import REMEMBERED, Case, FiredRule
 from cases.events import Event, caseless
 from cases.lifecycle import Status
 from cases.opening import begin, join, open_case, starting_later, update
+from cases.refusal import Refusal, reason_of
 from cases.telling import Moment, Telling
 from cases.waking import fire_due
 from feedback.ids import CaseId, case_id, response_key, short_hash

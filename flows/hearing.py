@@ -10,8 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from cases.acting import Refusal
 from cases.events import Event, caseless
+from cases.refusal import Refusal
 from cases.shard import Item, Judged, quarantined, refused
 from feedback.decode import Decoder
 from feedback.ids import case_shard, response_key, shard_key, shard_of
