@@ -206,6 +206,8 @@ def _which_scale(
     numbers = [n for row in rows if place < len(row) and (n := _number(row[place])) is not None]
     seen = f"its values run from {min(numbers):g} to {max(numbers):g}" if numbers else "it holds no numbers"
     fitting = [m for m in metrics.values() if numbers and all(m.holds(n) for n in numbers)] or list(metrics.values())
+    # The likeliest first: the closest scale, and stars for what is called a rating.
+    fitting = sorted(fitting, key=lambda m: ("rating" in _slug(column) and m.name != "stars", m.high - m.low))
     scales = ", ".join(f"{m.name} ({m.low:g} to {m.high:g})" for m in fitting)
     return (
         f"{name}: the column {column!r} does not say on what scale it is ({seen}). It could be {scales}.\n"
