@@ -52,6 +52,8 @@ def begin(
             continue
         if running.intersection(spec.unless_live):
             continue
+        if spec.unless_done and _is_done(telling, spec, moment, issue):
+            continue
         if at < spec.from_at or (spec.to_at and at >= spec.to_at):
             telling.say_not_armed(spec, at, issue)
             continue
@@ -59,6 +61,16 @@ def begin(
         if spec.counts_from:
             counted = case.reached_at(spec.counts_from.removeprefix(MILESTONE), issue) or at
         telling.start(spec, counted, issue=issue, said_at=at)
+
+
+def _is_done(telling: Telling, spec: ClockSpec, moment: str, issue: str) -> bool:
+    """Whether what would meet the clock was done already, since what *moment* follows (since ever, if nothing)."""
+    case = telling.case
+    name = moment.removeprefix(MILESTONE).partition(":")[0]
+    follows = next((m.after for m in case.milestones if m.name == name), ())
+    since = max((at for before in follows if (at := case.reached_at(before, issue)) is not None), default=Instant(0))
+    done = [case.reached_at(m.removeprefix(MILESTONE), issue) for m in spec.meets]
+    return any(at is not None and at >= since for at in done)
 
 
 def end(telling: Telling, moment: str, at: Instant, *, issue: str = "", **data: Any) -> None:

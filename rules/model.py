@@ -87,6 +87,8 @@ class ClockSpec(msgspec.Struct, frozen=True, array_like=True):
     """First instant at which it no longer did; 0 while it does."""
     hazard: str = ""
     """What `from_at` is about: an issue runs the clocks of its own hazard."""
+    unless_done: bool = False
+    """Does not start where what would meet it has been done since what its moment follows."""
 
     @property
     def moments(self) -> tuple[str, ...]:

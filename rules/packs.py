@@ -100,6 +100,7 @@ class PackClock(msgspec.Struct, frozen=True, kw_only=True):
     needs_all: bool = False
     ended_by: tuple[tuple[str, str], ...] = ()
     unless_live: tuple[str, ...] = ()
+    unless_done: bool = False
     again_each: bool = False
     emergency: bool = False
     """In scope from the pack's first day, whatever the hazard's phase."""
@@ -211,6 +212,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
             begins=starts,
             ended_by=clock.ended_by,
             unless_live=clock.unless_live,
+            unless_done=clock.unless_done,
             needs_all=clock.needs_all,
             again_each=clock.again_each,
             counts_from=clock.counts_from,
@@ -256,7 +258,7 @@ _TOP = (
 _READING = ("length", "day_one", "ends", "rolls", "cutoff")
 _CLOCK = (
     *_READING, "paragraph", "what", "in_force", "starts", "counts_from", "again", "met_by", "needs", "ended_by",
-    "unless_live", "emergency", "pausable", "extend", "warn", "escalate", "other_readings",
+    "unless_live", "unless_done", "emergency", "pausable", "extend", "warn", "escalate", "other_readings",
 )  # fmt: skip
 
 
@@ -387,6 +389,7 @@ class _Reader:
             needs_all=sheet.choice(fields.get("needs"), {"all": True, "any": False}, False),
             ended_by=tuple((moment(m), sheet.text(why)) for m, why in sheet.map(fields.get("ended_by"), None).items()),
             unless_live=sheet.texts(fields.get("unless_live")),
+            unless_done=sheet.flag(fields.get("unless_done")),
             again_each=sheet.choice(fields.get("again"), {"each": True, "first": False}, False),
             emergency=sheet.flag(fields.get("emergency")),
             pausable=sheet.flag(fields.get("pausable")),
