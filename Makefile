@@ -7,7 +7,7 @@ CASES ?= 100000
 ROUNDS ?= 20
 SEED ?=
 
-.PHONY: help setup demo test check storm bench bench-latency bench-throughput lock clean
+.PHONY: help setup demo test test-kafka check storm bench bench-latency bench-throughput lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -26,6 +26,9 @@ demo: setup ## sample feedback through everything, live (ARGS="--seconds 15" end
 
 test: setup ## the tests
 	$(BIN)/pytest $(ARGS)
+
+test-kafka: setup ## the Kafka tests, against an Apache Kafka that they start (jars by Maven or KAFKA_HOME, and a JVM)
+	$(BIN)/pytest -m kafka $(ARGS)
 
 check: setup ## ruff, mypy strict, the architecture test
 	$(BIN)/ruff check .

@@ -8,6 +8,8 @@ import pytest
 
 from connectors.embedded import Embedded
 from connectors.redis_link import client
+from tests.kafka.broker import Broker
+from tests.kafka.topics import MockKafka
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +40,17 @@ def own_server(tmp_path: Path) -> Iterator[Embedded]:
     embedded = Embedded(tmp_path / "own")
     yield embedded
     embedded.close()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Apache Kafka itself. A test that stops it starts it again."""
+    node = Broker(tmp_path_factory.mktemp("kafka"))
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def mock_kafka() -> MockKafka:
+    """The client library's own stand-in for a cluster."""
+    return MockKafka()
