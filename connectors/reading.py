@@ -7,7 +7,7 @@ from feedback.records import Envelope
 
 
 class Reader(Protocol):
-    """Reads one source in order. Built with the position of the last record already taken, or None.
+    """Reads one source in order. Built with the place (`Place`) behind the last record already taken, or None.
 
     The same record read twice has the same position, received time and bytes. `poll` is called every
     millisecond or so and returns at once, whatever the source is doing.
@@ -35,8 +35,38 @@ class Reader(Protocol):
     def poll(self, limit: int) -> Sequence[Envelope]:
         """At most *limit* further records; empty when nothing waits."""
 
-    def release(self, position: str) -> None:
-        """Everything up to *position* is in a durable snapshot and will not be asked for again."""
+    def release(self, place: str) -> None:
+        """Everything before *place* is in a durable snapshot and will not be asked for again."""
 
     def close(self) -> None:
         """Let go of files, threads and connections."""
+
+
+class Place:
+    """Where a reader is to go on: the position of the last record taken, of each part of its source.
+
+    A position is `WHERE`, or `PART:WHERE` in a source of several parts (the partitions of a topic), each of which
+    has an order of its own. As text: the last position of each part, joined by commas.
+    """
+
+    def __init__(self, stored: str | None) -> None:
+        self._parts: dict[str, str] = {}
+        for position in (stored or "").split(","):
+            self.take(position)
+
+    def take(self, position: str) -> None:
+        """The record at *position* has been taken."""
+        part, found, _ = position.partition(":")
+        self._parts[part if found else ""] = position
+
+    def of(self, part: str) -> str | None:
+        """What was taken last of *part*."""
+        position = self._parts.get(part)
+        return None if position is None else position.partition(":")[2]
+
+    @property
+    def parts(self) -> set[str]:
+        return set(self._parts) - {""}
+
+    def __str__(self) -> str:
+        return ",".join(position for position in self._parts.values() if position)

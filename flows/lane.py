@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from connectors.reading import Reader
+from connectors.reading import Place, Reader
 from feedback.instants import Instant
 from feedback.records import Envelope, Tick
 from flows.engine_time import EngineClock
@@ -45,8 +45,7 @@ class Input:
 
     def __init__(self, reader: Reader, position: str | None, *, binding: bool) -> None:
         self.reader = reader
-        self.position = position
-        """Of the last record given out."""
+        self._place = Place(position)
         self.binding = binding
         """Whether ticks wait for its backlog however long that lasts (actions and controls)."""
         self.waiting: deque[Envelope] = deque()
@@ -54,6 +53,17 @@ class Input:
     def fill(self) -> None:
         if len(self.waiting) < BUFFER // 2 and not self.reader.finished:
             self.waiting.extend(self.reader.poll(BUFFER - len(self.waiting)))
+
+    def take(self) -> Envelope:
+        """The next record, given out from now on."""
+        envelope = self.waiting.popleft()
+        self._place.take(envelope.position)
+        return envelope
+
+    @property
+    def place(self) -> str:
+        """Where the next run goes on; empty before the first record."""
+        return str(self._place)
 
     @property
     def exhausted(self) -> bool:
@@ -144,8 +154,7 @@ class Lane(StatefulSourcePartition[Given, State]):
                 default=float("inf"),
             )
             while source.waiting and room > 0 and source.waiting[0].received_at <= other:
-                envelope = source.waiting.popleft()
-                source.position = envelope.position
+                envelope = source.take()
                 given.append((envelope, seen_at))
                 room -= RECORD_US + BYTE_US * len(envelope.raw)
 
@@ -153,7 +162,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         return None
 
     def snapshot(self) -> State:
-        positions = {s.reader.name: s.position for s in self.inputs if s.position is not None}
+        positions = {s.reader.name: place for s in self.inputs if (place := s.place)}
         # An epoch starts when the one before it is durable, so the snapshot before last is safe to stand on.
         self._meter.snapshotted()
         self._snapshots.append(positions)

@@ -12,10 +12,13 @@ import pytest
 from connectors.csv_mapping import CsvRows, mapping
 from connectors.files import FileReader, Lines, StdinReader
 from connectors.journal import Journal, JournalReader
-from connectors.reading import Reader
+from connectors.kafka_link import KafkaTopic
+from connectors.kafka_reader import KafkaReader
+from connectors.reading import Place, Reader
 from connectors.redis_stream import RedisStreamReader
 from feedback.metrics import STANDARD
 from feedback.records import Envelope
+from tests.kafka.topics import fill, fresh
 
 Opener = Callable[[str | None], Reader]
 RECORDS = [f'{{"id":"r{n}","text":"comment {n}"}}'.encode() for n in range(40)]
@@ -59,8 +62,17 @@ KINDS: dict[str, Callable[[Path], Opener]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=[*KINDS, "redis"])
+def on_kafka(kafka: Any) -> Opener:
+    topic = KafkaTopic(servers=kafka.servers, topic=fresh(kafka))
+    fill(topic.servers, topic.topic, RECORDS)
+    return lambda resume: KafkaReader("in", topic, resume, programme="default")
+
+
+@pytest.fixture(params=[*KINDS, "redis", "mock_kafka", pytest.param("broker", marks=pytest.mark.kafka)])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    if request.param in ("mock_kafka", "broker"):
+        yield on_kafka(request.getfixturevalue(request.param))
+        return
     if request.param != "redis":
         yield KINDS[request.param](tmp_path)
         return
@@ -80,6 +92,13 @@ def read_all(reader: Reader, count: int, limit: int = 7) -> list[Envelope]:
     return found
 
 
+def place_behind(taken: list[Envelope]) -> str:
+    place = Place(None)
+    for envelope in taken:
+        place.take(envelope.position)
+    return str(place)
+
+
 def test_records_come_once_and_in_order(opener: Opener) -> None:
     reader = opener(None)
     found = read_all(reader, 40)
@@ -94,7 +113,7 @@ def test_a_resume_gives_exactly_the_rest_as_it_was(opener: Opener) -> None:
     whole = read_all(first, 40)
     first.close()
     for taken in (1, 17, 39):
-        again = opener(whole[taken - 1].position)
+        again = opener(place_behind(whole[:taken]))
         assert read_all(again, 40 - taken) == whole[taken:]
         again.close()
 
