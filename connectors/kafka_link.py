@@ -23,6 +23,11 @@ class KafkaTopic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     topic: str
     settings: dict[str, Setting] = {}
     """Of librdkafka (`security.protocol`, `sasl.username`, ...); a value may be `env:NAME` or `file:/path`."""
+
+
+class KafkaInput(KafkaTopic, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A topic that is read."""
+
     programme: str = ""
     """Of records that name none; empty takes that of the command."""
     partitions: tuple[int, ...] = ()

@@ -24,7 +24,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from connectors.kafka_link import QUIET, KafkaTopic, Setting, client_settings
+from connectors.kafka_link import QUIET, KafkaInput, Setting, client_settings
 from connectors.reading import Place
 from feedback.records import Envelope
 
@@ -72,8 +72,16 @@ class KafkaReader:
 
     finished = False
 
-    def __init__(self, name: str, topic: KafkaTopic, resume: str | None, *, programme: str) -> None:
-        """Connects by itself, and goes on trying. Raises SettingsError's cause, ValueError, for a wrong setting."""
+    @staticmethod
+    def check(topic: KafkaInput) -> None:
+        """Raises ValueError for a setting that the client does not take."""
+        try:
+            Consumer({**client_settings(topic, DEFAULTS, OURS), "logger": QUIET}).close()
+        except KafkaException as error:
+            raise ValueError(f"Kafka settings: {error.args[0].str()}") from None
+
+    def __init__(self, name: str, topic: KafkaInput, resume: str | None, *, programme: str) -> None:
+        """Connects by itself, and goes on trying. Raises ValueError for a wrong setting."""
         self.name, self._topic, self._programme = name, topic, programme
         self._place, self._fresh = Place(resume), resume is None
         settings = client_settings(topic, DEFAULTS, OURS)

@@ -12,7 +12,7 @@ import pytest
 from connectors.csv_mapping import CsvRows, mapping
 from connectors.files import FileReader, Lines, StdinReader
 from connectors.journal import Journal, JournalReader
-from connectors.kafka_link import KafkaTopic
+from connectors.kafka_link import KafkaInput
 from connectors.kafka_reader import KafkaReader
 from connectors.reading import Place, Reader
 from connectors.redis_stream import RedisStreamReader
@@ -63,7 +63,7 @@ KINDS: dict[str, Callable[[Path], Opener]] = {
 
 
 def on_kafka(kafka: Any) -> Opener:
-    topic = KafkaTopic(servers=kafka.servers, topic=fresh(kafka))
+    topic = KafkaInput(servers=kafka.servers, topic=fresh(kafka))
     fill(topic.servers, topic.topic, RECORDS)
     return lambda resume: KafkaReader("in", topic, resume, programme="default")
 

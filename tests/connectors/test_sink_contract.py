@@ -21,6 +21,8 @@ from aiohttp import web
 
 from cases.events import Event, Standing, encode
 from connectors.embedded import Embedded
+from connectors.kafka_link import KafkaTopic
+from connectors.kafka_sink import KafkaOutlet, KafkaSink
 from connectors.keyspace import Keys
 from connectors.redis_link import client
 from connectors.redis_sink import RedisSink
@@ -34,6 +36,8 @@ from tests.builders import START, engine, envelope
 from tests.connectors.outage import Outage
 from tests.flows.delivery_world import SECRETS, Receiver, World, endpoint
 from tests.flows.story import book
+from tests.kafka.broker import Broker
+from tests.kafka.topics import MockKafka, contents, fresh
 
 T = TypeVar("T")
 KEYS = Keys("default")
@@ -280,6 +284,57 @@ class Stdout:
         self._part.close()
 
 
+class Topic:
+    """A topic of Kafka; its reader reads every partition from the beginning."""
+
+    copies = 2
+
+    def __init__(self, kafka: Broker | MockKafka) -> None:
+        self._kafka = kafka
+        self._topic = KafkaTopic(servers=kafka.servers, topic=fresh(kafka))
+        self._kept: list[bytes] | None = None
+        self._open = False
+        self.open()
+
+    def _make(self, restored: list[bytes]) -> KafkaOutlet:
+        self._outlet = KafkaOutlet(self._topic, restored=restored)
+        return self._outlet
+
+    def open(self) -> None:
+        self._part = KafkaSink(self._make).build_part("sink", "kafka", self._kept)
+        self._open = True
+
+    def close(self) -> None:
+        self._kept = self._part.snapshot()
+        self._part.close()
+        self._open = False
+
+    def give(self, events: Sequence[Event]) -> None:
+        self._part.write_batch(list(events))
+
+    def read(self) -> list[Got]:
+        until(lambda: not self._outlet.waiting)
+        return [cloudevent(json.loads(value)) for value in contents(self._topic.servers, self._topic.topic)]
+
+    def shown(self, event: Event) -> Got:
+        return cloudevent(wire(event))
+
+    def end(self) -> None:
+        if self._open:
+            self._part.close()
+
+    def down(self) -> None:
+        assert isinstance(self._kafka, Broker)
+        self._kafka.kill()
+
+    def up(self) -> None:
+        assert isinstance(self._kafka, Broker)
+        self._kafka.start()
+
+    def in_trouble(self) -> bool:
+        return bool(self._outlet.trouble)
+
+
 KINDS: dict[str, Callable[[str], Sink]] = {
     "store": Store,
     "webhooks": Webhooks,
@@ -289,16 +344,29 @@ KINDS: dict[str, Callable[[str], Sink]] = {
 }
 
 
-@pytest.fixture(params=KINDS)
-def sink(request: pytest.FixtureRequest, store_url: str) -> Iterator[Sink]:
-    made = KINDS[request.param](store_url)
+REAL = pytest.param("broker", marks=pytest.mark.kafka)
+
+
+@pytest.fixture(params=[*KINDS, "mock_kafka", REAL])
+def sink(request: pytest.FixtureRequest) -> Iterator[Sink]:
+    made: Sink
+    if request.param in KINDS:
+        made = KINDS[request.param](request.getfixturevalue("store_url"))
+    else:
+        made = Topic(request.getfixturevalue(request.param))
     yield made
     made.end()
 
 
-@pytest.fixture(params=["store", "webhooks"])
-def peered(request: pytest.FixtureRequest, own_server: Embedded) -> Iterator[Peered]:
+@pytest.fixture(params=["store", "webhooks", REAL])
+def peered(request: pytest.FixtureRequest) -> Iterator[Peered]:
     made: Peered
+    if request.param == "broker":
+        made = Topic(request.getfixturevalue("broker"))
+        yield made
+        made.end()
+        return
+    own_server: Embedded = request.getfixturevalue("own_server")
     if request.param == "store":
         made = Store(own_server.url, Outage(own_server))
     else:

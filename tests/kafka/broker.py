@@ -52,6 +52,8 @@ class Broker:
             "transaction.state.log.replication.factor=1\n"
             "transaction.state.log.min.isr=1\n"
             "group.initial.rebalance.delay.ms=0\n"
+            "broker.session.timeout.ms=2000\n"
+            "broker.heartbeat.interval.ms=500\n"
         )
         self._run("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties))
         self.start()

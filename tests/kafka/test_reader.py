@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from connectors.kafka_link import KafkaTopic, client_settings
+from connectors.kafka_link import KafkaInput, client_settings
 from connectors.kafka_reader import KafkaReader
 from connectors.reading import Place
 from feedback.records import Envelope
@@ -23,7 +23,7 @@ RECORDS = [f'{{"id":"r{n}"}}'.encode() for n in range(60)]
 @contextmanager
 def reading(servers: str, topic: str, resume: str | None = None, **options: Any) -> Iterator[KafkaReader]:
     options = {"metadata_timeout_s": 2.0, **options}
-    reader = KafkaReader("in", KafkaTopic(servers=servers, topic=topic, **options), resume, programme="default")
+    reader = KafkaReader("in", KafkaInput(servers=servers, topic=topic, **options), resume, programme="default")
     try:
         yield reader
     finally:
@@ -119,13 +119,13 @@ def test_a_poll_returns_at_once_though_no_broker_answers() -> None:
 )
 def test_a_wrong_setting_is_told_before_anything_is_read(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        KafkaReader("in", KafkaTopic(servers="x:1", topic="t", settings=settings), None, programme="default")
+        KafkaReader("in", KafkaInput(servers="x:1", topic="t", settings=settings), None, programme="default")
 
 
 def test_settings_of_tls_and_sasl_go_to_the_client_with_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOCSIN_TEST_PASSWORD", "s3cret")
     house = {"security.protocol": "SASL_SSL", "sasl.password": "env:TOCSIN_TEST_PASSWORD", "fetch.wait.max.ms": 50}
-    topic = KafkaTopic(servers="a:1,b:2", topic="t", settings=house)
+    topic = KafkaInput(servers="a:1,b:2", topic="t", settings=house)
     assert client_settings(topic, {"fetch.wait.max.ms": 10}, {"enable.auto.commit": False}) == {
         "bootstrap.servers": "a:1,b:2",
         "security.protocol": "SASL_SSL",

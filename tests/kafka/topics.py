@@ -4,7 +4,7 @@ import itertools
 import uuid
 from collections.abc import Sequence
 
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from tests.kafka.broker import Broker
 
@@ -32,10 +32,29 @@ def fresh(kafka: Broker | MockKafka, partitions: int = 4) -> str:
     return topic
 
 
-def fill(servers: str, topic: str, records: Sequence[bytes], partitions: int = 4, first: int = 0) -> None:
-    """Write *records*, a millisecond apart, to the partitions in turn, by threes."""
+def fill(
+    servers: str, topic: str, records: Sequence[bytes], partitions: int = 4, first: int = 0, at_ms: int = AT_MS
+) -> None:
+    """Write *records*, a millisecond apart from *at_ms* + *first* on, to the partitions in turn, by threes."""
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
     turns = itertools.cycle(p for p in range(partitions) for _ in range(3))
     for number, record in enumerate(records, first):
-        producer.produce(topic, record, partition=next(turns), timestamp=AT_MS + number)
+        producer.produce(topic, record, partition=next(turns), timestamp=at_ms + number)
     assert producer.flush(20) == 0
+
+
+def contents(servers: str, topic: str) -> list[bytes]:
+    """The values of every record of *topic*, each partition in order."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "t", "enable.partition.eof": True})
+    left = set(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, number, 0) for number in left])
+    found: list[bytes] = []
+    while left:
+        message = consumer.poll(20)
+        assert message is not None
+        if message.error() is None:
+            found.append(message.value() or b"")
+        elif message.error().code() == KafkaError._PARTITION_EOF:
+            left.discard(message.partition())
+    consumer.close()
+    return found
