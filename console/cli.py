@@ -115,8 +115,12 @@ def run(
     input: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", "-i", help="A .jsonl or .csv file, or - for standard input; without it, Redis streams."
+            "--input", "-i", help="A .jsonl or .csv file, or - for standard input; without any input, Redis streams."
         ),
+    ] = None,
+    kafka: Annotated[
+        list[str] | None,
+        typer.Option("--kafka", "-k", help="SERVERS/TOPIC: a topic of Kafka, read as it grows; else inputs.kafka."),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Wait for the file to grow, instead of ending.")
@@ -144,7 +148,9 @@ def run(
             f"programme {programme} is not declared in {settings.file}; there are: {', '.join(settings.programmes)}",
             2,
         )
-    readers = inputs_.open_inputs(settings, input or [], follow=follow, form=format, programme=programme, tell=note)
+    readers = inputs_.open_inputs(
+        settings, input or [], follow=follow, form=format, programme=programme, tell=note, topics=kafka or []
+    )
     stop = Stop()
     serves = not input or follow
     beside: list[Beside] = []

@@ -1,4 +1,7 @@
-"""What `--input` names, opened: files by their ending, standard input, each through its journal."""
+"""What `--input` and `--kafka` name, and what the settings do, opened.
+
+Files by their ending and standard input go through a journal each; a topic of Kafka is its own journal.
+"""
 
 import re
 import sys
@@ -8,6 +11,8 @@ from pathlib import Path
 from connectors.csv_mapping import CsvMappingError, rows_for
 from connectors.files import FileReader, Lines, Rows, StdinReader
 from connectors.journal import Journal
+from connectors.kafka_link import KafkaInput
+from connectors.kafka_reader import KafkaReader
 from connectors.reading import Reader
 from flows.engine import OpenReader, journal_of
 from flows.settings import DEFAULT_FILE, Settings
@@ -35,9 +40,18 @@ def open_inputs(
     form: str,
     programme: str,
     tell: Callable[[str], None],
+    topics: Sequence[str] = (),
 ) -> Opened:
-    """Openers for every input, checked as far as can be told before the engine starts. Raises InputError."""
+    """Openers for every input, checked as far as can be told before the engine starts. Raises InputError.
+
+    The inputs of the settings are read where neither *paths* nor *topics* (`SERVERS/TOPIC`) name any.
+    """
     opened = Opened()
+    if topics and paths and not follow:
+        raise InputError("a topic has no end, and a file has: add --follow, or leave out --input or --kafka")
+    declared = {} if paths or topics else settings.inputs.kafka
+    for name, topic in [*declared.items(), *map(named_topic, topics)]:
+        _add(opened, name, _topic(name, topic, programme))
     for path in paths:
         if path == "-":
             _add(opened, "stdin", _stdin(settings, form or "jsonl", programme))
@@ -73,6 +87,22 @@ def _add(opened: Opened, name: str, open_reader: OpenReader) -> None:
         return reader
 
     opened[name] = open_and_keep
+
+
+def named_topic(words: str) -> tuple[str, KafkaInput]:
+    """Name and topic of `--kafka SERVERS/TOPIC`. Raises InputError."""
+    servers, _, topic = words.rpartition("/")
+    if not servers or not topic:
+        raise InputError(f"--kafka {words}: expected SERVERS/TOPIC, as in localhost:9092/feedback")
+    return topic, KafkaInput(servers=servers, topic=topic)
+
+
+def _topic(name: str, topic: KafkaInput, programme: str) -> OpenReader:
+    try:
+        KafkaReader.check(topic)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    return lambda resume: KafkaReader(name, topic, resume, programme=topic.programme or programme)
 
 
 def _stdin(settings: Settings, kind: str, programme: str) -> OpenReader:

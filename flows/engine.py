@@ -21,6 +21,8 @@ from prometheus_client import CollectorRegistry
 from cases.events import Event
 from connectors.embedded import Embedded
 from connectors.journal import Journal, JournalReader
+from connectors.kafka_reader import KafkaReader
+from connectors.kafka_sink import KafkaOutlet, KafkaSink
 from connectors.keyspace import Keys
 from connectors.reading import Reader
 from connectors.records import Records, RedisError
@@ -39,7 +41,7 @@ from flows.lane import Input, Lane, LaneSource, State
 from flows.metrics import EngineMetrics
 from flows.outages import Outages
 from flows.run import StateError, Stop, guard, owned, run_flow
-from flows.settings import Settings
+from flows.settings import Settings, SettingsError
 from flows.suspects import Suspects
 
 log = structlog.get_logger()
@@ -94,7 +96,7 @@ def run_engine(
         opened.enter_context(engine.gauges())
         with stop.on_signals():
             started(Running(redis=url, health_port=health.port))
-            flow = build(engine.source(), engine.hearing, [engine.sink(), *sinks], due=engine.due, known=engine.known)
+            flow = build(engine.source(), engine.hearing, [*engine.sinks(), *sinks], due=engine.due, known=engine.known)
             run_flow(flow, settings.state, epoch=timedelta(milliseconds=settings.engine.epoch_ms), workers=workers)
         return engine.ended()
 
@@ -142,6 +144,13 @@ class _Engine:
         self._programmes = sorted(settings.programmes)
         self._lane: Lane | None = None
         self._store: RedisStore | None = None
+        self._topic = settings.outputs.kafka
+        if self._topic is not None:
+            try:
+                KafkaOutlet.check(self._topic)
+            except ValueError as error:
+                raise SettingsError(f"{settings.file}: outputs.kafka: {error}") from None
+        self._outlet: KafkaOutlet | None = None
         self._records = Records(url)
         self._auditor = Auditor(self._records.due_before, settings.programmes)
         self._uncalled = 0
@@ -165,8 +174,15 @@ class _Engine:
     def source(self) -> LaneSource:
         return LaneSource(self._open_lane)
 
-    def sink(self) -> RedisSink:
-        return RedisSink(self._open_store)
+    def sinks(self) -> list[Sink[tuple[str, Event]]]:
+        """The store, and always after it the topic: what a sink keeps is stored under its number."""
+        found: list[Sink[tuple[str, Event]]] = [RedisSink(self._open_store)]
+        return found if self._topic is None else [*found, KafkaSink(self._open_outlet)]
+
+    def _open_outlet(self, restored: list[bytes]) -> KafkaOutlet:
+        assert self._topic is not None
+        self._outlet = KafkaOutlet(self._topic, stopping=self._stop, restored=restored)
+        return self._outlet
 
     def _open_store(self) -> RedisStore:
         self._store = RedisStore(self._url, self._programmes, written=self._written, stopping=self._stop, timeout_s=5.0)
@@ -249,6 +265,8 @@ class _Engine:
             return {"engine": "starting"}
         if store.trouble:
             why["store"] = store.trouble
+        if self._outlet is not None and self._outlet.trouble:
+            why["output kafka"] = self._outlet.trouble
         for source in lane.inputs:
             if source.reader.trouble:
                 why[f"source {source.reader.name}"] = source.reader.trouble
@@ -291,6 +309,12 @@ class _Engine:
                 self.metrics.lag.labels(source.reader.name).set(waiting)
                 oldest = source.waiting[0].received_at if source.waiting else now
                 self.metrics.lag_seconds.labels(source.reader.name).set(max(0.0, now - oldest))
+                if isinstance(source.reader, KafkaReader):
+                    for partition, behind in source.reader.lags().items():
+                        self.metrics.partition_lag.labels(source.reader.name, partition).set(behind)
+        if self._outlet is not None:
+            self.metrics.kafka_waiting.set(self._outlet.waiting)
+            self.metrics.kafka_refused.set(self._outlet.refused)
         self.metrics.skew.set(self._clock.skew_s)
         try:
             self._audit()

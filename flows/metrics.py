@@ -47,6 +47,18 @@ class EngineMetrics:
             ["source"],
             registry=registry,
         )
+        self.partition_lag = Gauge(
+            "tocsin_kafka_lag_records",
+            "Records of a partition that Kafka holds and the engine has not taken.",
+            ["source", "partition"],
+            registry=registry,
+        )
+        self.kafka_waiting = Gauge(
+            "tocsin_kafka_unacknowledged_events", "Events that the topic of events may not have.", registry=registry
+        )
+        self.kafka_refused = Gauge(
+            "tocsin_kafka_refused_events", "Events that Kafka refused for good since the start.", registry=registry
+        )
         self.open_cases = Gauge("tocsin_open_cases", "Cases not closed.", ["programme"], registry=registry)
         self.overdue_cases = Gauge(
             "tocsin_overdue_cases", "Open cases with a deadline in the past.", ["programme"], registry=registry

@@ -15,6 +15,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from connectors.kafka_link import KafkaInput, KafkaTopic
 from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
 from feedback.metrics import STANDARD, Direction, Metric, thirds
 
@@ -62,6 +63,19 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often state is snapshotted: what a crash replays at most."""
 
 
+class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where responses come from, besides what the command line names; nothing means the Redis streams."""
+
+    kafka: dict[str, KafkaInput] = {}
+    """By the name under which the place is kept; it is also the records' default source."""
+
+
+class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where events go besides the store."""
+
+    kafka: KafkaTopic | None = None
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programmes: dict[str, Programme] = {}
     rules: str = ""
@@ -69,6 +83,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineSettings = EngineSettings()
     endpoints: list[DeclaredEndpoint] = []
     csv: dict[str, Any] = {}
+    inputs: Inputs = Inputs()
+    outputs: Outputs = Outputs()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[DeclaredEndpoint, ...]
     csv: Mapping[str, Any]
     """How the columns of a CSV file are to be read (`connectors/csv_mapping.py`)."""
+    inputs: Inputs
+    outputs: Outputs
     state: Path
     """Snapshots, journals, stored rules, and the embedded server's data."""
     redis: str
@@ -108,6 +126,9 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if not 50 <= declared.engine.epoch_ms <= 60_000:
         raise SettingsError(f"{path}: engine.epoch_ms is {declared.engine.epoch_ms}; expected 50 to 60000")
     programmes = declared.programmes or {"default": Programme(rules="contact-centre")}
+    for name, topic in declared.inputs.kafka.items():
+        if topic.programme and topic.programme not in programmes:
+            raise SettingsError(f"{path}: inputs.kafka.{name}: programme {topic.programme[:64]!r} is not declared")
     rules = Path(declared.rules) if declared.rules else CHECKOUT / "rules"
     try:
         port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))
@@ -121,6 +142,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         engine=declared.engine,
         endpoints=tuple(declared.endpoints),
         csv=declared.csv,
+        inputs=declared.inputs,
+        outputs=declared.outputs,
         state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
         redis=environ.get("TOCSIN_REDIS_URL", ""),
         metrics_port=port,

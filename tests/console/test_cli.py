@@ -20,6 +20,9 @@ def house(tmp_path: Path) -> Path:
         {"id": "1", "customer": "c1", "language": "en", "scores": {"nps": 2}, "text": "Nobody rang back."},
         {"id": "2", "customer": "c2", "scores": {"nps": 11}},
     ]
+    topic = "{servers: 'x:1', topic: t, settings: {%s}}"
+    (tmp_path / "wrong-kafka.yaml").write_text("inputs: {kafka: {in: %s}}" % (topic % "no.such.name: 1"))
+    (tmp_path / "wrong-output.yaml").write_text("outputs: {kafka: %s}" % (topic % "acks: 0"))
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"id": "3"')
     return tmp_path
 
@@ -55,6 +58,10 @@ def test_a_file_is_read_to_its_end_and_the_next_run_goes_on(house: Path) -> None
         (("run", "--input", "nowhere.jsonl"), 2, "does not exist"),
         (("run", "--input", "in.jsonl", "--programme", "stranger"), 2, "not declared"),
         (("run", "--settings", "none.yaml"), 2, "none.yaml does not exist"),
+        (("run", "--kafka", "localhost:9092"), 2, "expected SERVERS/TOPIC"),
+        (("run", "--input", "in.jsonl", "--kafka", "localhost:9092/t"), 2, "add --follow"),
+        (("run", "--settings", "wrong-kafka.yaml"), 2, "No such configuration property"),
+        (("run", "--settings", "wrong-output.yaml"), 2, "outputs.kafka: Kafka settings: acks cannot be set"),
         (("check", "nowhere"), 2, "no directory of rules"),
         (("act", "c-1-000000000000", "note"), 1, "no case c-1-000000000000"),
         (("cases", "c-1-000000000000"), 1, "no case c-1-000000000000"),
