@@ -1,0 +1,395 @@
+"""Risk, learned: how likely a text is a negative one, or a detractor's, beside what VADER says of it.
+
+One linear model for each programme and language, taught one label at a time (a score, a correction, an outcome).
+What it says counts only as far as it has been the better of the two on labels that it had not seen yet; before
+that, and again when it falls behind, the risk is VADER's own. Knows nothing of flows or of where labels are from;
+the reading that it takes VADER's parts from is `reading.py`.
+"""
+
+import math
+import re
+from array import array
+from collections.abc import Sequence
+from heapq import nlargest, nsmallest
+from sys import byteorder
+from typing import TypeVar
+from zlib import crc32
+
+import msgspec
+
+from scoring.reading import Sentiment
+from scoring.vader import vader
+
+VERSION = 1
+"""Of the bytes that `Learner.dump` gives."""
+SLOTS = 1 << 16
+"""Weights of one model, found by hash; half a megabyte with their rates. Four times as many gained nothing on
+3,000 comments."""
+MODELS = 32
+"""Programmes and languages at most; past them the one taught least recently is forgotten."""
+LONGEST = 4000
+"""Characters that are looked at: the cost of a text is bounded."""
+REASONS = 3
+"""Words named for a risk, at most."""
+VADER_ALERT = 0.525
+"""Risk from which VADER's label is negative: a compound of -0.05."""
+
+_Values = TypeVar("_Values", "array[int]", "array[float]")
+_WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
+_MASK = SLOTS - 1
+_DENSE = 4
+"""Weights of their own: one for every text, then VADER's compound, negative and positive."""
+_RATE = 0.3
+"""Of AdaGrad (Duchi, Hazan & Singer 2011). On nhs_feedback 0.2 and 0.45 did no better."""
+_START = 0.01
+"""Squared gradients a weight starts with, so that its first step is bounded."""
+_PRIOR = array("f", (0.0, -1.0, 0.0, 0.0))
+"""An untaught model follows VADER's compound."""
+_TEXT_SCALE = 2.0
+"""The words of a text together weigh this much, however many they are."""
+_BINS = 40
+_JUDGED_EVERY = 32
+"""Labels between two judgements; each also fades what is remembered of the older ones."""
+_FADE = 0.965
+"""Half of a label's say is gone after some 620 labels."""
+_FEWEST = 8.0
+"""Labels of either kind, faded, before a model can be judged."""
+_DOUBT = 0.25
+"""Taken off the lead, over the root of the labels of the rarer kind: about a standard error of an AUC of 0.8."""
+_FULL_LEAD = 0.05
+"""Of AUC, doubt taken off: a model so far ahead has the whole say."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a text is from, as far as it helps to read it. Empty for what is not known."""
+
+    programme: str = ""
+    language: str = ""
+    """ISO 639-1, as the reading has it."""
+    channel: str = ""
+    question: str = ""
+    """What was asked, or the touchpoint: "Nothing" is praise for one question and criticism for another."""
+
+
+class Risk(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely, 0 to 1, a text is a negative one; and why."""
+
+    risk: float
+    """The blend of the two below."""
+    alert_at: float
+    """The blend from which it is better to act, by macro-F1 on recent labels."""
+    vader: float | None
+    """(1 - compound) / 2; None in a language that VADER does not read."""
+    learned: float
+    """A probability."""
+    weight: float
+    """Of the learned one in the blend, 0 to 1."""
+    words: tuple[str, ...] = ()
+    """The words and word pairs that weighed most towards this side, the heaviest first."""
+
+    @property
+    def is_alert(self) -> bool:
+        return self.risk >= self.alert_at
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model has earned on recent labels, each judged before it was learned from."""
+
+    reason: str
+    """`few_labels`, `ahead`, or `behind`: set aside."""
+    weight: float
+    labels: int
+    """Learned from, ever."""
+    learned_auc: float
+    vader_auc: float
+    """0.5 in a language that VADER does not read: the model must be better than chance."""
+
+
+class Saved(msgspec.Struct, frozen=True, array_like=True):
+    """A model as it is kept: only the slots that were ever taught, little-endian."""
+
+    programme: str
+    language: str
+    labels: int
+    slots: bytes
+    weights: bytes
+    rates: bytes
+    tallies: list[list[float]]
+    weight: float
+    alert_at: float
+    reason: str
+    learned_auc: float
+    vader_auc: float
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class _Book(msgspec.Struct, frozen=True):
+    version: int
+    models: list[Saved]
+
+
+class VersionUnknown(ValueError):
+    """The bytes are of a version that this code does not read: they are a newer one's, or no model's."""
+
+
+class Learner:
+    """The models of all programmes and languages. What it says follows from what it was taught, in that order."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[str, str], _Model] = {}
+
+    def score(self, text: str, context: Context, sentiment: Sentiment | None) -> Risk | None:
+        """The risk of *text*, whose sentiment VADER found so; None where neither of the two can tell."""
+        model = self._models.get((context.programme, context.language))
+        if model is None:
+            return None if sentiment is None else _vader_risk(text, sentiment)
+        return model.score(text, context, sentiment)
+
+    def learn(self, text: str, context: Context, sentiment: Sentiment | None, label: bool) -> None:
+        """Taught that *text* was a negative one, or not. First it is judged by what it would have said."""
+        key = (context.programme, context.language)
+        model = self._models.pop(key, None)
+        if model is None:
+            model = _Model()
+            if len(self._models) >= MODELS:
+                del self._models[next(iter(self._models))]
+        self._models[key] = model
+        model.learn(text, context, sentiment, label)
+
+    def standing(self, programme: str, language: str) -> Standing | None:
+        """What the model of this programme and language has earned; None when it was never taught."""
+        model = self._models.get((programme, language))
+        return None if model is None else model.standing()
+
+    def alert_at(self, context: Context) -> float:
+        """Where the learned one alone would alert, in this programme and language."""
+        model = self._models.get((context.programme, context.language))
+        return VADER_ALERT if model is None else model.alert_at
+
+    def dump(self) -> bytes:
+        """Everything learned, as `load` takes it: MessagePack, with the version in it. Grows with what was taught."""
+        models = [model.saved(*key) for key, model in self._models.items()]
+        return msgspec.msgpack.encode(_Book(version=VERSION, models=models))
+
+    @classmethod
+    def load(cls, data: bytes) -> "Learner":
+        """The learner that gave *data*. Raises VersionUnknown, or msgspec's DecodeError when it is no such bytes."""
+        version = msgspec.msgpack.decode(data, type=_Version).version
+        if version != VERSION:
+            raise VersionUnknown(f"models of version {version}; this code reads {VERSION}")
+        made = cls()
+        for saved in msgspec.msgpack.decode(data, type=_Book).models:
+            made._models[saved.programme, saved.language] = _Model.of(saved)
+        return made
+
+
+class _Model:
+    """A logistic regression over hashed words, in fixed memory."""
+
+    __slots__ = ("_aucs", "_labels", "_rates", "_reason", "_tallies", "_weight", "_weights", "alert_at")
+
+    def __init__(self) -> None:
+        self._weights = array("f", bytes(4 * SLOTS)) + _PRIOR
+        self._rates = array("f", (_START,)) * (SLOTS + _DENSE)
+        self._tallies = [[0.0] * _BINS for _ in range(4)]
+        """By bin of risk: the learned one's texts that were not negative, that were; then VADER's."""
+        self._labels = 0
+        self._weight, self.alert_at, self._reason = 0.0, VADER_ALERT, "few_labels"
+        self._aucs = (0.5, 0.5)
+
+    def score(self, text: str, context: Context, sentiment: Sentiment | None) -> Risk | None:
+        weight = self._weight
+        if not weight:
+            if sentiment is None:
+                return None
+            learned = self._learned(_slots(_words(text), context), sentiment)[0]
+            return msgspec.structs.replace(_vader_risk(text, sentiment), learned=learned)
+        words = _words(text)
+        slots = _slots(words, context)
+        learned, parts = self._learned(slots, sentiment)
+        beside = (1.0 - sentiment.compound) / 2 if sentiment is not None else None
+        said = 0.5 if beside is None else beside
+        before = VADER_ALERT if beside is not None else 0.5
+        risk = said + weight * (learned - said)
+        alert_at = before + weight * (self.alert_at - before)
+        return Risk(
+            risk=risk, alert_at=alert_at, vader=beside, learned=learned, weight=weight,
+            words=_weighed_most(words, parts, risk >= alert_at),
+        )  # fmt: skip
+
+    def learn(self, text: str, context: Context, sentiment: Sentiment | None, label: bool) -> None:
+        slots = _slots(_words(text), context)
+        learned, _ = self._learned(slots, sentiment)
+        beside = 0.5 if sentiment is None else (1.0 - sentiment.compound) / 2
+        self._tallies[label][min(int(learned * _BINS), _BINS - 1)] += 1.0
+        self._tallies[2 + label][min(int(beside * _BINS), _BINS - 1)] += 1.0
+        self._labels += 1
+        if self._labels % _JUDGED_EVERY == 0:
+            self._judge()
+        self._step(slots, sentiment, learned - label)
+
+    def _learned(self, slots: Sequence[int], sentiment: Sentiment | None) -> tuple[float, list[float]]:
+        """The probability, and the part that each slot has in it."""
+        parts = [*map(self._weights.__getitem__, slots)]
+        total = self._weights[SLOTS] + sum(parts) * _TEXT_SCALE / math.sqrt(len(slots))
+        if sentiment is not None:
+            _, compound, negative, positive = self._weights[SLOTS:]
+            total += compound * sentiment.compound + 2 * (negative * sentiment.negative + positive * sentiment.positive)
+        return 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, total)))), parts
+
+    def _step(self, slots: Sequence[int], sentiment: Sentiment | None, error: float) -> None:
+        """One step of AdaGrad down the logistic loss, whose slope is *error*."""
+        weights, rates = self._weights, self._rates
+        slope = error * _TEXT_SCALE / math.sqrt(len(slots))
+        square = slope * slope
+        step = _RATE * slope
+        for slot in slots:
+            rate = rates[slot] = rates[slot] + square
+            weights[slot] -= step / math.sqrt(rate)
+        values = [1.0]
+        if sentiment is not None:
+            values += (sentiment.compound, 2 * sentiment.negative, 2 * sentiment.positive)
+        for slot, value in enumerate(values, SLOTS):
+            slope = error * value
+            rate = rates[slot] = rates[slot] + slope * slope
+            weights[slot] -= _RATE * slope / math.sqrt(rate)
+
+    def _judge(self) -> None:
+        """Set the say of the learned one by its lead over VADER on recent labels, then let those fade."""
+        calm, negative, vader_calm, vader_negative = self._tallies
+        self._aucs = _auc(calm, negative), _auc(vader_calm, vader_negative)
+        rarer = min(sum(calm), sum(negative))
+        if rarer < _FEWEST:
+            self._weight, self._reason = 0.0, "few_labels"
+        else:
+            lead = self._aucs[0] - self._aucs[1] - _DOUBT / math.sqrt(rarer)
+            self._weight = max(0.0, min(1.0, lead / _FULL_LEAD))
+            self._reason = "ahead" if self._weight else "behind"
+            self.alert_at = _best_threshold(calm, negative)
+        for tally in self._tallies:
+            tally[:] = [count * _FADE for count in tally]
+
+    def standing(self) -> Standing:
+        learned, beside = self._aucs
+        return Standing(
+            reason=self._reason, weight=self._weight, labels=self._labels, learned_auc=learned, vader_auc=beside
+        )
+
+    def saved(self, programme: str, language: str) -> Saved:
+        taught = array("I", (slot for slot, rate in enumerate(self._rates) if rate > _TAUGHT))
+        return Saved(
+            programme, language, self._labels, _little(taught),
+            _little(array("f", map(self._weights.__getitem__, taught))),
+            _little(array("f", map(self._rates.__getitem__, taught))),
+            self._tallies, self._weight, self.alert_at, self._reason, *self._aucs,
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, saved: Saved) -> "_Model":
+        model = cls()
+        slots = _read(array("I"), saved.slots)
+        weights, rates = _read(array("f"), saved.weights), _read(array("f"), saved.rates)
+        for slot, weight, rate in zip(slots, weights, rates, strict=True):
+            model._weights[slot], model._rates[slot] = weight, rate
+        model._labels, model._tallies = saved.labels, [list(tally) for tally in saved.tallies]
+        model._weight, model.alert_at, model._reason = saved.weight, saved.alert_at, saved.reason
+        model._aucs = saved.learned_auc, saved.vader_auc
+        return model
+
+
+_TAUGHT = array("f", (_START,))[0]
+"""`_START` as a slot holds it."""
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(text[:LONGEST].lower().replace("’", "'"))
+
+
+def _slots(words: list[str], context: Context) -> list[int]:
+    """Where the weights of a text stand: its words, the pairs, the words under this question; then the rest.
+
+    In that order, each word and pair as often as it is said; `_weighed_most` goes by it.
+    """
+    asked = crc32(f"{context.question}\0".encode())
+    named = [word.encode(errors="replace") for word in words]
+    pairs = [b"%b %b" % pair for pair in zip([b"^", *named], [*named, b"$"], strict=True)]
+    slots = [crc32(word) & _MASK for word in named]
+    slots += [crc32(pair) & _MASK for pair in pairs]
+    slots += [crc32(word, asked) & _MASK for word in named]
+    length = b"\0length %d" % min(len(words).bit_length(), 7)
+    slots += (
+        crc32(b"\0question", asked) & _MASK,
+        crc32(length) & _MASK,
+        crc32(length, asked) & _MASK,
+        crc32(f"\0channel {context.channel}".encode(errors="replace")) & _MASK,
+    )
+    return slots
+
+
+def _weighed_most(words: list[str], parts: list[float], towards_alert: bool) -> tuple[str, ...]:
+    count = len(words)
+    weighed: dict[str, float] = {}
+    for word, alone, asked in zip(words, parts, parts[2 * count + 1 :], strict=False):
+        weighed[word] = alone + asked
+    for place in range(count - 1):
+        weighed[f"{words[place]} {words[place + 1]}"] = parts[count + 1 + place]
+    if towards_alert:
+        most = nlargest(REASONS, weighed, key=weighed.__getitem__)
+        return tuple([word for word in most if weighed[word] > 0])
+    most = nsmallest(REASONS, weighed, key=weighed.__getitem__)
+    return tuple([word for word in most if weighed[word] < 0])
+
+
+def _vader_risk(text: str, sentiment: Sentiment) -> Risk:
+    """VADER's own, which is the risk until something better is known."""
+    risk = (1.0 - sentiment.compound) / 2
+    is_alert = risk >= VADER_ALERT
+    lexicon = vader().lexicon
+    rated = {word: -lexicon[word] if is_alert else lexicon[word] for word in _words(text) if word in lexicon}
+    most = nlargest(REASONS, rated, key=rated.__getitem__)
+    words = tuple([word for word in most if rated[word] > 0])
+    return Risk(risk=risk, alert_at=VADER_ALERT, vader=risk, learned=risk, weight=0.0, words=words)
+
+
+def _auc(calm: Sequence[float], negative: Sequence[float]) -> float:
+    """The chance that a negative text was given the higher risk of two; texts of one bin are even. 0.5 for none."""
+    below = won = 0.0
+    for calm_here, negative_here in zip(calm, negative, strict=True):
+        won += negative_here * (below + calm_here / 2)
+        below += calm_here
+    pairs = below * sum(negative)
+    return won / pairs if pairs else 0.5
+
+
+def _best_threshold(calm: Sequence[float], negative: Sequence[float]) -> float:
+    """The edge of a bin from which on an alert gives the best macro-F1 on these texts."""
+    caught, false_alarms = sum(negative), sum(calm)
+    missed = passed = 0.0
+    best, best_at = -1.0, 0
+    for edge in range(1, _BINS):
+        missed += negative[edge - 1]
+        passed += calm[edge - 1]
+        caught -= negative[edge - 1]
+        false_alarms -= calm[edge - 1]
+        wrong = missed + false_alarms
+        macro_f1 = caught / (2 * caught + wrong or 1.0) + passed / (2 * passed + wrong or 1.0)
+        if macro_f1 > best:
+            best, best_at = macro_f1, edge
+    return best_at / _BINS
+
+
+def _little(values: "array[int] | array[float]") -> bytes:
+    if byteorder == "big":
+        values.byteswap()
+    return values.tobytes()
+
+
+def _read(values: "_Values", data: bytes) -> "_Values":
+    """*values*, which were empty, with what `_little` gave."""
+    values.frombytes(data)
+    if byteorder == "big":
+        values.byteswap()
+    return values
