@@ -7,7 +7,7 @@ CASES ?= 100000
 ROUNDS ?= 20
 SEED ?=
 
-.PHONY: help setup demo test test-kafka check storm bench bench-latency bench-throughput lock clean
+.PHONY: help setup demo test test-kafka check storm bench bench-latency bench-throughput bench-quality lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -45,8 +45,11 @@ bench-latency: setup ## arrival to readable in Redis, beside CASES open cases
 bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
 	$(BIN)/python -m benchmarks.bench_throughput
 
-bench: setup ## every benchmark
-	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+bench-quality: setup ## how often the reading is right, and its cost, on the CSVs of DATA
+	$(BIN)/python -m benchmarks.bench_quality "$(DATA)"
+
+bench: setup ## every benchmark that needs no data
+	@for b in $(filter-out %/bench_quality.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 lock: ## resolve the dependencies afresh into requirements.lock
 	rm -rf .venv && $(PYTHON) -m venv .venv

@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Sequence
 from heapq import nlargest, nsmallest
+from operator import add
 from sys import byteorder
 from typing import TypeVar
 from zlib import crc32
@@ -189,7 +190,7 @@ class Learner:
 class _Model:
     """A logistic regression over hashed words, in fixed memory."""
 
-    __slots__ = ("_aucs", "_labels", "_rates", "_reason", "_tallies", "_weight", "_weights", "alert_at")
+    __slots__ = ("_aucs", "_labels", "_looked", "_rates", "_reason", "_tallies", "_weight", "_weights", "alert_at")
 
     def __init__(self) -> None:
         self._weights = array("f", bytes(4 * SLOTS)) + _PRIOR
@@ -199,16 +200,24 @@ class _Model:
         self._labels = 0
         self._weight, self.alert_at, self._reason = 0.0, VADER_ALERT, "few_labels"
         self._aucs = (0.5, 0.5)
+        self._looked: tuple[str, Context, list[str], list[int]] = ("", Context(), *_look("", Context()))
+        """The last text and what was found in it: most labels come right after their text was scored."""
+
+    def _look(self, text: str, context: Context) -> tuple[list[str], list[int]]:
+        before, around, words, slots = self._looked
+        if text != before or context != around:
+            words, slots = _look(text, context)
+            self._looked = text, context, words, slots
+        return words, slots
 
     def score(self, text: str, context: Context, sentiment: Sentiment | None) -> Risk | None:
         weight = self._weight
         if not weight:
             if sentiment is None:
                 return None
-            learned = self._learned(_slots(_words(text), context), sentiment)[0]
+            learned = self._learned(self._look(text, context)[1], sentiment)[0]
             return msgspec.structs.replace(_vader_risk(text, sentiment), learned=learned)
-        words = _words(text)
-        slots = _slots(words, context)
+        words, slots = self._look(text, context)
         learned, parts = self._learned(slots, sentiment)
         beside = (1.0 - sentiment.compound) / 2 if sentiment is not None else None
         said = 0.5 if beside is None else beside
@@ -221,7 +230,7 @@ class _Model:
         )  # fmt: skip
 
     def learn(self, text: str, context: Context, sentiment: Sentiment | None, label: bool) -> None:
-        slots = _slots(_words(text), context)
+        _, slots = self._look(text, context)
         learned, _ = self._learned(slots, sentiment)
         beside = 0.5 if sentiment is None else (1.0 - sentiment.compound) / 2
         self._tallies[label][min(int(learned * _BINS), _BINS - 1)] += 1.0
@@ -246,9 +255,11 @@ class _Model:
         slope = error * _TEXT_SCALE / math.sqrt(len(slots))
         square = slope * slope
         step = _RATE * slope
+        root = math.sqrt
         for slot in slots:
-            rate = rates[slot] = rates[slot] + square
-            weights[slot] -= step / math.sqrt(rate)
+            rate = rates[slot] + square
+            rates[slot] = rate
+            weights[slot] -= step / root(rate)
         values = [1.0]
         if sentiment is not None:
             values += (sentiment.compound, 2 * sentiment.negative, 2 * sentiment.positive)
@@ -308,6 +319,11 @@ def _words(text: str) -> list[str]:
     return _WORDS.findall(text[:LONGEST].lower().replace("’", "'"))
 
 
+def _look(text: str, context: Context) -> tuple[list[str], list[int]]:
+    words = _words(text)
+    return words, _slots(words, context)
+
+
 def _slots(words: list[str], context: Context) -> list[int]:
     """Where the weights of a text stand: its words, the pairs, the words under this question; then the rest.
 
@@ -331,16 +347,15 @@ def _slots(words: list[str], context: Context) -> list[int]:
 
 def _weighed_most(words: list[str], parts: list[float], towards_alert: bool) -> tuple[str, ...]:
     count = len(words)
-    weighed: dict[str, float] = {}
-    for word, alone, asked in zip(words, parts, parts[2 * count + 1 :], strict=False):
-        weighed[word] = alone + asked
-    for place in range(count - 1):
-        weighed[f"{words[place]} {words[place + 1]}"] = parts[count + 1 + place]
-    if towards_alert:
-        most = nlargest(REASONS, weighed, key=weighed.__getitem__)
-        return tuple([word for word in most if weighed[word] > 0])
-    most = nsmallest(REASONS, weighed, key=weighed.__getitem__)
-    return tuple([word for word in most if weighed[word] < 0])
+    weighed = [*map(add, parts[:count], parts[2 * count + 1 : 3 * count + 1]), *parts[count + 1 : 2 * count]]
+    choose = nlargest if towards_alert else nsmallest
+    named: dict[str, None] = {}
+    for place in choose(2 * REASONS, range(len(weighed)), key=weighed.__getitem__):
+        if len(named) == REASONS or (weighed[place] > 0) != towards_alert or not weighed[place]:
+            break
+        first = place % count
+        named[words[place] if place < count else f"{words[first]} {words[first + 1]}"] = None
+    return tuple(named)
 
 
 def _vader_risk(text: str, sentiment: Sentiment) -> Risk:
