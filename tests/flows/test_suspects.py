@@ -5,8 +5,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from connectors.redis_link import client
 from flows.suspects import STRIKES, Suspects
 from tests.console.test_cli import ROOT
 
@@ -30,14 +34,23 @@ def run(folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_record_that_the_process_does_not_survive_is_quarantined_at_last(tmp_path: Path) -> None:
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Path]:
+    """A directory whose embedded server, which its dead starter left running, is stopped in the end."""
+    yield tmp_path
+    url = json.loads((tmp_path / ".tocsin" / "redis.json").read_text())["url"]
+    with client(url) as connection:
+        connection.shutdown(nosave=True)
+
+
+def test_a_record_that_the_process_does_not_survive_is_quarantined_at_last(house: Path) -> None:
     texts = ["slow and rude", "deadly", "rude and slow"]
     lines = [{"id": str(n), "customer": f"c{n}", "language": "en", "scores": {"nps": 1}, "text": t} for n, t in
              enumerate(texts)]  # fmt: skip
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (house / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for _ in range(STRIKES):
-        assert run(tmp_path).returncode == -signal.SIGABRT
-    last = run(tmp_path)
+        assert run(house).returncode == -signal.SIGABRT
+    last = run(house)
     assert last.returncode == 0, last.stderr
     events = [json.loads(line) for line in last.stdout.splitlines()]
     (quarantined,) = [e["data"] for e in events if e["type"] == "tocsin.item.quarantined"]
@@ -45,7 +58,7 @@ def test_a_record_that_the_process_does_not_survive_is_quarantined_at_last(tmp_p
     cases = json.loads(
         subprocess.run(
             [sys.executable, "-c", "from console.cli import main; main()", "cases", "--json"],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+            cwd=house, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
         ).stdout
     )  # fmt: skip
     assert sorted(case["customer"] for case in cases) == ["c0", "c2"]
