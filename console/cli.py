@@ -25,6 +25,7 @@ from connectors.stdout import StdoutSink
 from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
+from console import prove
 from console.beside import Beside
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
@@ -75,6 +76,8 @@ def main() -> None:
         app()
     except (SettingsError, StateError, EmbeddedError, BookError, inputs_.InputError) as error:
         fail(str(error), 2)
+    except prove.ProveError as error:
+        fail(str(error), 2)
     except RuleFileErrors as errors:
         fail(f"{errors}\n{len(errors.problems)} problems; nothing was started. `tocsin check` shows them too.", 1)
     except RedisError as error:
@@ -99,6 +102,9 @@ def settings_of(file: Path | None, state: Path | None, redis: str) -> Settings:
     if redis:
         changes["redis"] = redis
     return msgspec.structs.replace(settings, **changes)
+
+
+prove.register(app)
 
 
 @app.callback()

@@ -19,6 +19,7 @@ YamlNode = Node
 """A place in a file; for those who read files and need not know the library."""
 
 MAX_BYTES = 1 << 20
+MAX_NODES = 100_000
 _PREFIX = "tag:yaml.org,2002:"
 _KIND = {
     "str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "null": "nothing",
@@ -35,15 +36,18 @@ class Sheet:
         self.file = file
         self.problems = problems
 
-    def parse(self, text: str) -> Node | None:
-        """The root node of *text*; None, with a problem noted, when it is no YAML or says nothing."""
+    def parse(self, text: str, *, aliases: bool = False) -> Node | None:
+        """The root node of *text*; None, with a problem noted, when it is no YAML or says nothing.
+
+        With *aliases* they may be used, as long as what they stand for is of a sane size.
+        """
         if len(text) > MAX_BYTES:
             self._note(1, 1, f"{len(text)} characters", f"at most {MAX_BYTES}")
             return None
         try:
             yaml = YAML(typ="safe", pure=True)
             for event in yaml.parse(text):
-                if isinstance(event, AliasEvent):
+                if isinstance(event, AliasEvent) and not aliases:
                     mark = event.start_mark
                     self._note(mark.line + 1, mark.column + 1, f"the alias *{event.anchor}", "the thing itself")
                     return None
@@ -58,6 +62,9 @@ class Sheet:
             return None
         if root is None:
             self._note(1, 1, "an empty file", "a map")
+        if root is not None and aliases and _is_vast(root):
+            self._note(1, 1, f"aliases that stand for more than {MAX_NODES} things", "less")
+            return None
         return root
 
     def _note(self, line: int, column: int, found: str, expected: str, warning: bool = False) -> None:
@@ -152,3 +159,37 @@ def plain(node: Node) -> Any:
     if isinstance(node, SequenceNode):
         return [plain(member) for member in node.value]
     return str(node.value)
+
+
+def value(node: Node) -> Any:
+    """*node* as lists, dicts, texts, numbers, flags and None; a date stays the text that was written."""
+    if isinstance(node, MappingNode):
+        return {str(key.value): value(member) for key, member in node.value}
+    if isinstance(node, SequenceNode):
+        return [value(member) for member in node.value]
+    text, tag = str(node.value), str(node.tag).removeprefix(_PREFIX)
+    try:
+        if tag == "int":
+            return int(text.replace("_", ""), 0)
+        if tag == "float":
+            return float(text)
+    except ValueError:
+        return text
+    if tag == "bool":
+        return text.lower() == "true"
+    return None if tag == "null" else text
+
+
+def _is_vast(root: Node) -> bool:
+    """Whether *root*, its aliases spelt out, has more than `MAX_NODES` nodes; also when it contains itself."""
+    count, waiting = 0, [root]
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if count > MAX_NODES:
+            return True
+        if isinstance(node, SequenceNode):
+            waiting += node.value
+        elif isinstance(node, MappingNode):
+            waiting += [part for pair in node.value for part in pair]
+    return False

@@ -1,0 +1,76 @@
+"""The commands that prove rules before they go live: `tocsin test`.
+
+Each reads its question, has `flows/` work it out under virtual time, and prints the answer; nothing is sent.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flows.scenario_file import StoryReader
+from flows.scenarios import Failure, tell
+from flows.settings import load
+
+_STYLES = {"-": "red", "+": "green", "~": "yellow"}
+say = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SettingsOption = Annotated[Path | None, typer.Option("--settings", help="Settings file, as for `tocsin run`.")]
+RulesOption = Annotated[Path | None, typer.Option("--rules", help="Rules directory; else the one the settings name.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+
+
+class ProveError(Exception):
+    """A question that cannot be asked so. Whose turn: whoever typed it."""
+
+
+def register(app: typer.Typer) -> None:
+    """Make the commands of this module part of *app*."""
+    app.command("test")(tell_stories)
+
+
+def tell_stories(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Scenario files; without any, all under scenarios/ of the rules.")
+    ] = None,
+    rules: RulesOption = None,
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the stories of scenario files under virtual time: exit 1, and a diff, when one goes otherwise.
+
+    The format is told in docs/proving.md.
+    """
+    settings = load(settings_file)
+    directory = rules or settings.rules
+    if not (directory / "sets").is_dir():
+        raise ProveError(f"{directory} is no directory of rules: it has no sets/")
+    paths = files or sorted((directory / "scenarios").glob("*.yaml"))
+    if not paths:
+        raise ProveError(f"{directory / 'scenarios'} holds no scenario; write one (docs/proving.md) or name a file")
+    if missing := [path for path in paths if not path.is_file()]:
+        raise ProveError(f"{missing[0]} does not exist, or is no file")
+    reader = StoryReader(directory, settings.metrics)
+    stories = [story for path in paths for story in reader.read(path)]
+    told = [tell(story, dict(settings.metrics)) for story in stories]
+    failures = [one.failure for one in told if one.failure is not None]
+    if as_json:
+        print(json.dumps({"stories": len(told), "failures": msgspec.to_builtins(failures)}, indent=2))
+    else:
+        out = Console(highlight=False, soft_wrap=True)
+        for failure in failures:
+            _show(out, failure)
+        say.print(Text(f"{len(told)} stories of {len(paths)} files, {len(failures)} went otherwise"))
+    if failures:
+        raise typer.Exit(1)
+
+
+def _show(out: Console, failure: Failure) -> None:
+    out.print(Text(f"{failure.file}:{failure.line}:{failure.column}: {failure.title}", style="bold"))
+    out.print(Text(f"  step {failure.step}, at {failure.at}; - expected and not said, + said and not expected"))
+    for line in failure.diff:
+        out.print(Text(f"  {line}", style=_STYLES.get(line[0], "")))
