@@ -11,7 +11,7 @@ import re
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -178,6 +178,17 @@ def _entries(data: bytes, offset: int, path: Path, *, tail: bool) -> Iterable[tu
             raise JournalError(f"{path} is damaged at byte {offset}; restore it from a backup")
         yield end, _decode(packed)
         offset = end
+
+
+def recorded(folder: Path) -> Iterator[Entry]:
+    """Every entry of the journal in *folder*, oldest first; read beside whoever writes it, and nothing is changed.
+
+    Raises JournalError when it is damaged anywhere but at its end, OSError when it cannot be read.
+    """
+    paths = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    for path in paths:
+        for _, entry in _entries(path.read_bytes(), 0, path, tail=path is paths[-1]):
+            yield entry
 
 
 class JournalReader:

@@ -1,7 +1,8 @@
 """Reading what the store keeps, and handing in actions and responses: the command line's side of Redis."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import redis
 
 from connectors.keyspace import CALENDARS, PROGRAMMES, Keys
 from connectors.redis_link import client
-from feedback.instants import Instant
+from feedback.instants import Instant, rfc3339
 
 ACTED_FOR_S = 7 * 86_400
 """How long an action id is remembered at the door; the case itself remembers its newest 64 for good."""
@@ -23,6 +24,13 @@ return id
 """
 
 Row = dict[str, Any]
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """*items* in lists of *size* and a last shorter one."""
+    left = iter(items)
+    while batch := list(islice(left, size)):
+        yield batch
 
 
 class Records:
@@ -91,6 +99,33 @@ class Records:
         while found := self._redis.zrange(Keys(programme).cases, start, start + size - 1):
             yield from (id_.decode() for id_ in found)
             start += size
+
+    def holding(self, programme: str, response: str) -> list[str]:
+        """Cases that hold a response of this id, oldest first. Looks at every case: a person's question."""
+        found: list[str] = []
+        for ids in batched(self.all_cases(programme), 1000):
+            pipeline = self._redis.pipeline(transaction=False)
+            for case in ids:
+                pipeline.hkeys(Keys(programme).case(case))
+            ending = f":{response}".encode()
+            for case, fields in zip(ids, pipeline.execute(), strict=True):
+                if any(field.startswith(b"response:") and field.endswith(ending) for field in fields):
+                    found.append(case)
+        return found
+
+    def waiting(self, programme: str, response: str) -> Row | None:
+        """The newest response of this id in the programme's input stream, which keeps what fired nothing, too."""
+        newest = "+"
+        while page := self._redis.xrevrange(Keys(programme).inbox, max=newest, count=1000):
+            for id_, fields in page:
+                try:
+                    record = msgspec.json.decode(fields.get(b"record", b""))
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    continue
+                if isinstance(record, dict) and str(record.get("id")) == response:
+                    return {**record, "received_at": rfc3339(Instant(int(id_.split(b"-")[0]) // 1000))}
+            newest = f"({page[-1][0].decode()}"
+        return None
 
     def counts(self, programme: str, now: int) -> tuple[int, int]:
         """(open, overdue) cases."""

@@ -1,4 +1,4 @@
-"""The commands that prove rules before they go live: `tocsin test`.
+"""The commands that prove rules before they go live: `tocsin test`, `tocsin explain`.
 
 Each reads its question, has `flows/` work it out under virtual time, and prints the answer; nothing is sent.
 """
@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from console import explain as explain_
 from flows.scenario_file import StoryReader
 from flows.scenarios import Failure, tell
 from flows.settings import load
@@ -21,6 +22,9 @@ say = Console(stderr=True, highlight=False, soft_wrap=True)
 
 SettingsOption = Annotated[Path | None, typer.Option("--settings", help="Settings file, as for `tocsin run`.")]
 RulesOption = Annotated[Path | None, typer.Option("--rules", help="Rules directory; else the one the settings name.")]
+ChoiceOption = Annotated[str, typer.Option("--rules", help="A rules directory, or a set of the one in force.")]
+StateOption = Annotated[Path | None, typer.Option("--state", help="State directory, as for `tocsin run`.")]
+RedisOption = Annotated[str, typer.Option("--redis", help="URL of a Redis or Valkey, as for `tocsin run`.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 
 
@@ -31,6 +35,7 @@ class ProveError(Exception):
 def register(app: typer.Typer) -> None:
     """Make the commands of this module part of *app*."""
     app.command("test")(tell_stories)
+    app.command("explain")(explain)
 
 
 def tell_stories(
@@ -67,6 +72,32 @@ def tell_stories(
         say.print(Text(f"{len(told)} stories of {len(paths)} files, {len(failures)} went otherwise"))
     if failures:
         raise typer.Exit(1)
+
+
+def explain(
+    response: Annotated[str, typer.Argument(help="A JSON file, - (standard input), or the id of one that was heard.")],
+    rules: ChoiceOption = "",
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Why a response fires or does not: of every rule what held, or the first condition that failed, with its values.
+
+    For one that an engine heard: its cases, who was told, when and through what, as well.
+    """
+    settings = load(settings_file)
+    settings = msgspec.structs.replace(settings, state=state or settings.state, redis=redis or settings.redis)
+    try:
+        found = explain_.answer(settings, response, rules)
+    except explain_.ExplainError as error:
+        say.print(Text(str(error)))
+        raise typer.Exit(1) from None
+    if as_json:
+        print(explain_.as_json(found))
+        return
+    for line in explain_.lines(found):
+        print(line)
 
 
 def _show(out: Console, failure: Failure) -> None:

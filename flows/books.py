@@ -13,7 +13,7 @@ from pathlib import Path
 
 from feedback.metrics import Metric
 from rules.calendar import Calendar
-from rules.parse import files_of, load_text
+from rules.parse import files_of, load, load_text
 from rules.problems import RuleFileErrors
 from rules.ruleset import RuleSet
 from scoring.reader import Reader
@@ -36,6 +36,21 @@ class Book:
     def reader(self, programme: str) -> Reader:
         """What scores this programme's responses."""
         return self._readers[programme]
+
+
+def book_of(choice: str, directory: Path, sets: Mapping[str, str], metrics: Mapping[str, Metric]) -> Book:
+    """A book that is only looked at, never stored: *sets* (programme to set) under *directory*.
+
+    *choice* is another directory, or a set of *directory* for every programme. Raises BookError, RuleFileErrors.
+    """
+    if choice and (Path(choice) / "sets").is_dir():
+        directory = Path(choice)
+    elif choice:
+        there = sorted(path.stem for path in (directory / "sets").glob("*.yaml"))
+        if choice not in there:
+            raise BookError(f"{choice} is neither a directory with sets/ nor a set of {directory}: {', '.join(there)}")
+        sets = dict.fromkeys(sets, choice)
+    return Book(choice or "settings", {p: load(directory, name, metrics) for p, name in sets.items()}, metrics)
 
 
 class BookShelf:

@@ -1,0 +1,173 @@
+"""`tocsin explain`: why a response did or did not fire, and who was told.
+
+The response comes from a file, or from the record of an engine: its cases, its input stream, its journals.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from connectors.journal import JournalError, recorded
+from connectors.records import Records
+from console.deliver import Asked, look_at_deliveries
+from feedback.decode import Decoder
+from feedback.instants import parse_instant
+from feedback.records import Envelope, Rejected, Response
+from flows.books import book_of
+from flows.engine import redis_at
+from flows.explaining import Explained, explain
+from flows.settings import Settings
+
+Row = dict[str, Any]
+_TELLING = ("case.opened", "case.assigned", "case.escalated", "case.updated", "owner.missing", "notice.sent",
+            "notice.suppressed", "customer.acknowledged", "customer.contacted")  # fmt: skip
+_SAID = ("to", "name", "email", "role", "channel", "template", "owner", "change", "reason")
+_ENGINES = ("source", "id", "programme", "customer", "occurred_at", "channel", "touchpoint", "language", "text",
+            "scores", "attributes")  # fmt: skip
+
+
+class ExplainError(Exception):
+    """What cannot be explained, and why. Whose turn: who asks."""
+
+
+def answer(settings: Settings, asked: str, rules: str) -> Row:
+    """Everything about the response *asked* (a JSON file, `-`, or an id that an engine heard), as a JSON object."""
+    sets = {name: programme.rules for name, programme in settings.programmes.items()}
+    book = book_of(rules, settings.rules, sets, settings.metrics)
+    if asked == "-" or Path(asked).is_file():
+        raw = sys.stdin.buffer.read() if asked == "-" else Path(asked).read_bytes()
+        response = _decode(settings, raw, time.time(), "default", "explain")
+        return {**_judged(explain(book, response)), "cases": []}
+    with redis_at(settings) as url:
+        records = Records(url)
+        found = _from_record(settings, records, asked)
+        cases = [case for name in records.programmes() for case in _cases(records, name, asked)]
+        dead = (
+            look_at_deliveries(settings, url, Asked(dead=True, replay=False, enable="", endpoint="", event=""))
+            if cases
+            else []
+        )
+    for case in cases:
+        ids = {told["event"]: told for told in case["told"]}
+        for letter in dead:
+            if letter["id"] in ids:
+                ids[letter["id"]].setdefault("undelivered", []).append(f"{letter['endpoint']}: {letter['reason']}")
+    return {**_judged(explain(book, found)), "cases": cases}
+
+
+def _decode(settings: Settings, raw: bytes, received_at: float, programme: str, source: str) -> Response:
+    known = programme if programme in settings.programmes else next(iter(settings.programmes))
+    envelope = Envelope(raw=raw, source=source, position="1", received_at=received_at, programme=known)
+    record = Decoder(settings.metrics, frozenset(settings.programmes)).decode(envelope)
+    if isinstance(record, Rejected):
+        raise ExplainError(f"the engine would reject it: {record.reason}: {record.detail}")
+    if not isinstance(record, Response):
+        raise ExplainError("it is no response, and only responses are judged")
+    return record
+
+
+def _from_record(settings: Settings, records: Records, id_: str) -> Response:
+    """The response of that id as an engine here heard it last: from its cases, its input stream, its journals."""
+    for programme in records.programmes():
+        for case in records.holding(programme, id_):
+            held = (records.case(programme, case) or {}).get("responses", ())
+            for row in held:
+                if str(row["id"]) == id_:
+                    return _again(settings, row, programme)
+        if (row := records.waiting(programme, id_)) is not None:
+            return _again(settings, row, programme)
+    for folder in sorted((settings.state / "journals").glob("*/")):
+        newest = None
+        try:
+            for entry in recorded(folder):
+                if id_.encode() in entry.raw and _id_of(entry.raw) == id_:
+                    newest = entry
+        except JournalError as error:
+            raise ExplainError(str(error)) from None
+        if newest is not None:
+            return _decode(settings, newest.raw, newest.received_at, newest.programme, newest.source)
+    raise ExplainError(
+        f"{id_} is no file, and no engine that kept its records here heard a response of that id; "
+        "give the response itself as a JSON file, or - for standard input"
+    )
+
+
+def _again(settings: Settings, row: Row, programme: str) -> Response:
+    raw = msgspec.json.encode({name: row[name] for name in _ENGINES if name in row})
+    return _decode(settings, raw, float(parse_instant(row["received_at"])), programme, "redis")
+
+
+def _id_of(raw: bytes) -> str:
+    try:
+        record = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    return str(record.get("id")) if isinstance(record, dict) else ""
+
+
+def _judged(explained: Explained) -> Row:
+    plain: Row = msgspec.to_builtins(explained)
+    return plain
+
+
+def _cases(records: Records, programme: str, response: str) -> Iterator[Row]:
+    """The cases that hold the response: what opened them then, and whom they told."""
+    for case in records.holding(programme, response):
+        record = records.case(programme, case)
+        if record is None:
+            continue
+        told = [
+            {
+                "at": event["time"],
+                "type": event["type"].removeprefix("tocsin."),
+                "event": event["id"],
+                **{name: event["data"][name] for name in _SAID if event["data"].get(name)},
+            }
+            for event in record["log"]
+            if event["type"].removeprefix("tocsin.") in _TELLING
+        ]
+        yield {
+            "id": case,
+            "status": record["status"],
+            "owner": record["owner"],
+            "rules": record["rules"],
+            "told": told,
+        }
+
+
+def lines(found: Row) -> Iterator[str]:
+    """*found* for a terminal."""
+    response, reading = found["response"], found["reading"]
+    scores = ", ".join(f"{name} {score:g}" for name, score in response.get("scores", {}).items())
+    customer = response.get("customer", "anonymous")
+    yield f"response   {response['source']} {response['id']}  {customer}  {scores}".rstrip()
+    mood = reading.get("sentiment")
+    yield f"language   {reading['language'] or 'unknown'}"
+    yield (
+        f"sentiment  {mood['label']} ({mood['compound']:g})" if mood else f"sentiment  none: {reading.get('unscored')}"
+    )
+    for name in ("themes", "intents"):
+        seen = ", ".join(f"{one['path']} ({one['phrase']})" for one in reading.get(name, ()))
+        yield f"{name:<10} {seen or 'none'}"
+    yield ""
+    yield "rules in force now"
+    for rule in found["rules"]:
+        yield f"  {rule['outcome'].replace('_', ' '):<15}{rule['rule']} @{rule['version']}: {rule['words']}"
+    for case in found["cases"]:
+        yield ""
+        opened = ", ".join(f"{rule['id']} @{rule['version']}" for rule in case["rules"])
+        yield f"case {case['id']}  {case['status']}  owner {case['owner'] or 'nobody'}  opened by {opened} (times UTC)"
+        for told in case["told"]:
+            said = "  ".join(f"{name}={told[name]}" for name in _SAID if name in told)
+            yield f"  {told['at']}  {told['type']:<22} {said}"
+            for failed in told.get("undelivered", ()):
+                yield f"    not delivered to {failed}"
+
+
+def as_json(found: Row) -> str:
+    return json.dumps(found, indent=2)
