@@ -5,9 +5,10 @@ BIN := .venv/bin
 ARGS ?=
 CASES ?= 100000
 ROUNDS ?= 20
+RESPONSES ?= 100000
 SEED ?=
 
-.PHONY: help setup demo test test-kafka check storm bench bench-latency bench-throughput bench-quality lock clean
+.PHONY: help setup demo test test-kafka check storm bench bench-latency bench-throughput bench-replay bench-quality lock clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -44,6 +45,9 @@ bench-latency: setup ## arrival to readable in Redis, beside CASES open cases
 
 bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
 	$(BIN)/python -m benchmarks.bench_throughput
+
+bench-replay: setup ## responses a second of virtual time, as a share of bare vaderSentiment
+	$(BIN)/python -m benchmarks.bench_replay --responses $(RESPONSES)
 
 bench-quality: setup ## how often the reading is right, and its cost, on the CSVs of DATA
 	$(BIN)/python -m benchmarks.bench_quality "$(DATA)"

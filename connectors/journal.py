@@ -180,15 +180,17 @@ def _entries(data: bytes, offset: int, path: Path, *, tail: bool) -> Iterable[tu
         offset = end
 
 
-def recorded(folder: Path) -> Iterator[Entry]:
-    """Every entry of the journal in *folder*, oldest first; read beside whoever writes it, and nothing is changed.
+def recorded(folder: Path) -> Iterator[tuple[int, Entry]]:
+    """Every entry of the journal in *folder* with the offset after it, oldest first; nothing is changed.
 
+    May be read beside whoever writes it.
     Raises JournalError when it is damaged anywhere but at its end, OSError when it cannot be read.
     """
     paths = sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
     for path in paths:
-        for _, entry in _entries(path.read_bytes(), 0, path, tail=path is paths[-1]):
-            yield entry
+        start = int(path.stem)
+        for at, entry in _entries(path.read_bytes(), 0, path, tail=path is paths[-1]):
+            yield start + at, entry
 
 
 class JournalReader:

@@ -84,7 +84,7 @@ def _from_record(settings: Settings, records: Records, id_: str) -> Response:
     for folder in sorted((settings.state / "journals").glob("*/")):
         newest = None
         try:
-            for entry in recorded(folder):
+            for _, entry in recorded(folder):
                 if id_.encode() in entry.raw and _id_of(entry.raw) == id_:
                     newest = entry
         except JournalError as error:

@@ -1,4 +1,4 @@
-"""The commands that prove rules before they go live: `tocsin test`, `tocsin explain`.
+"""The commands that prove rules before they go live: `tocsin test`, `tocsin explain`, `tocsin replay`.
 
 Each reads its question, has `flows/` work it out under virtual time, and prints the answer; nothing is sent.
 """
@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from console import explain as explain_
+from console import replay as replay_
+from feedback.instants import Instant, parse_instant
 from flows.scenario_file import StoryReader
 from flows.scenarios import Failure, tell
 from flows.settings import load
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
     """Make the commands of this module part of *app*."""
     app.command("test")(tell_stories)
     app.command("explain")(explain)
+    app.command("replay")(replay)
 
 
 def tell_stories(
@@ -98,6 +101,43 @@ def explain(
         return
     for line in explain_.lines(found):
         print(line)
+
+
+def replay(
+    history: Annotated[Path, typer.Argument(help="A .jsonl or .csv file, or the folder of a journal.")],
+    rules: ChoiceOption = "",
+    compare: Annotated[str, typer.Option(help="Other rules, a directory or a set: tell what would change.")] = "",
+    since: Annotated[str, typer.Option("--from", help="Leave out what came before: RFC 3339, or a date (UTC).")] = "",
+    until: Annotated[str, typer.Option(help="Leave out what came then or later; time passes up to it.")] = "",
+    programme: Annotated[str, typer.Option(help="Programme of records that name none.")] = "default",
+    settings_file: SettingsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What these rules would have done to a history: cases, owners, notices, breaches, by rule and by day.
+
+    The same code as `tocsin run`, under virtual time; nothing is sent and nothing is kept.
+    """
+    settings = load(settings_file)
+    found = replay_.answer(
+        settings,
+        history,
+        rules=rules,
+        compare=compare,
+        since=_instant("--from", since),
+        until=_instant("--until", until),
+        programme=programme,
+        tell=lambda words: say.print(Text(words)),
+    )
+    replay_.show(found, as_json=as_json)
+
+
+def _instant(option: str, text: str) -> Instant | None:
+    if not text:
+        return None
+    try:
+        return parse_instant(f"{text}T00:00:00Z" if len(text) == 10 else text)
+    except ValueError as error:
+        raise ProveError(f"{option}: {error}") from None
 
 
 def _show(out: Console, failure: Failure) -> None:

@@ -61,6 +61,11 @@ class VirtualEngine:
         """Every shard that holds a case, as stored."""
         return self._bodies
 
+    @property
+    def open_cases(self) -> int:
+        """Cases that are not closed."""
+        return sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body))
+
     def judge_by(self, book: Book) -> None:
         """Judge by *book* from here on, as a control item of the stream would have it."""
         self._books[book.hash] = book
