@@ -1,6 +1,6 @@
 """The other driver: the same functions under a clock that is moved by hand.
 
-For scenarios and tests; replay and `explain` stand on it too. It must agree with the Bytewax flow event for
+For scenarios and tests; replay stands on it too. It must agree with the Bytewax flow event for
 event, which a differential test checks.
 """
 
@@ -108,6 +108,8 @@ class VirtualEngine:
         else:
             self._bodies[shard] = stepped.body
         self._due.register(shard, stepped.wake_at)
-        self._known.change(shard, self._knows.get(shard, ()), stepped.knows)
-        self._knows[shard] = stepped.knows
+        before = self._knows.get(shard, [])
+        if stepped.knows != before:
+            self._known.change(shard, before, stepped.knows)
+            self._knows[shard] = stepped.knows
         return stepped.events

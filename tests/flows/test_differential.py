@@ -1,0 +1,123 @@
+"""The two drivers agree: on generated histories the dataflow says, event for event, what virtual time says.
+
+Responses, corrections, anonymous ones, repeats, actions that are allowed and that are not, silence; at one worker
+and at two, whole and cut anywhere and resumed. Only `detected_at` and `late`, which tell of the telling, may differ.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from bytewax.errors import BytewaxRuntimeError
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from cases.events import Event
+from feedback.decode import Decoder
+from feedback.ids import case_id, shard_of
+from feedback.instants import Instant
+from feedback.metrics import STANDARD
+from feedback.records import Envelope
+from flows.virtual import VirtualEngine
+from tests.flows.story import SHARDS, START, Store, World, action, book, envelope, response, run, said
+
+END = Instant(START + 1200)
+"""Both drivers have gone past it; what becomes true later, one of them may not have reached."""
+CUSTOMERS = ("c1", "c2", "c3", None)
+TEXTS = ("", "late again", "all well", "fine, but late")
+OUTCOME = {"problem": "p", "action_taken": "a", "customer_told": "yes", "satisfied": "no"}
+DEEDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("acknowledge", {}),
+    ("assign", {"data": {"to": "bob"}}),
+    ("assign", {"data": {"to": "nobody"}}),
+    ("start", {}),
+    ("wait", {"reason": "parts"}),
+    ("note", {"reason": "rang twice"}),
+    ("contact", {}),
+    ("pause", {"reason": "away", "data": {"clock": "resolve"}}),
+    ("pause", {"data": {"clock": "resolve"}}),
+    ("resume", {"data": {"clock": "resolve"}}),
+    ("extend", {"reason": "agreed", "data": {"clock": "resolve", "by": "1h"}}),
+    ("resolve", {"data": {"outcome": OUTCOME}}),
+    ("close", {}),
+    ("reopen", {"reason": "not mended"}),
+    ("invalidate", {"reason": "a test"}),
+    ("escalate", {"reason": "grave", "data": {"to": "head"}}),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Envelope]:
+    """Records of some twenty minutes, seconds to minutes apart."""
+    made: list[Envelope] = []
+    heard: list[tuple[str, int]] = []
+    at = 0
+    for number in range(1, draw(st.integers(1, 14)) + 1):
+        at += draw(st.sampled_from((0, 1, 7, 30, 60, 119, 120, 240)))
+        what = draw(st.sampled_from(("response", "response", "again", "action", "action", "broken")))
+        nps = draw(st.sampled_from((None, 0, 4, 9)))
+        text = draw(st.sampled_from(TEXTS))
+        if what == "broken":
+            made.append(envelope(number, at, {"scores": {"nps": 11}}))
+        elif what == "response" or not heard:
+            customer = draw(st.sampled_from(CUSTOMERS))
+            made.append(response(number, at, nps=nps, text=text, customer=customer))
+            heard.append((customer or f"anonymous story {number}", number))
+        elif what == "again":
+            customer, first = draw(st.sampled_from(heard))
+            known = {} if customer.startswith("anonymous") else {"customer": customer}
+            scores = {} if nps is None else {"scores": {"nps": nps}}
+            again = {"id": str(first), "language": "en", "text": text, **known, **scores}
+            made.append(envelope(number, at, again))
+        else:
+            customer, first = draw(st.sampled_from(heard))
+            type_ = draw(st.sampled_from(("detractor", "delay")))
+            do, more = draw(st.sampled_from(DEEDS))
+            case = case_id(shard_of("default", customer, SHARDS), "default", customer, type_, "", "story", str(first))
+            made.append(action(number, at, case, do, draw(st.sampled_from(("ann", "bob"))), **more))
+    return [one for one in made if one.received_at < END]
+
+
+def virtual(envelopes: list[Envelope]) -> dict[str, tuple[Any, ...]]:
+    engine = VirtualEngine(book(), Decoder(STANDARD, frozenset({"default"})), start=START, shard_count=SHARDS)
+    return facts([*engine.hear(envelopes), *engine.advance(Instant(END + 300))])
+
+
+def flowed(envelopes: list[Envelope], workers: int, cut: int | None = None) -> dict[str, tuple[Any, ...]]:
+    store, world = Store(), World(until=END + 120.0)
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "r"
+        if cut is not None:
+            with pytest.raises(BytewaxRuntimeError):
+                run(store, envelopes, place, world=world, cut=cut, workers=workers)
+            world.at += 45
+        run(store, envelopes, place, world=world, workers=workers)
+    return facts(list(store.events.values()))
+
+
+def facts(events: list[Event]) -> dict[str, tuple[Any, ...]]:
+    """Id to everything that an event says."""
+    return {e.id: (e.type, e.case, e.sequence, e.time, said(e)) for e in events if e.time < END}
+
+
+EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@EXAMPLES
+@given(envelopes=histories())
+def test_the_flow_says_what_virtual_time_says(workers: int, envelopes: list[Envelope]) -> None:
+    expected = virtual(envelopes)
+    event(f"{len(expected) // 10 * 10} events or more")
+    assert flowed(envelopes, workers) == expected
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@EXAMPLES
+@given(envelopes=histories().filter(len), data=st.data())
+def test_the_flow_cut_and_resumed_says_what_virtual_time_says(
+    workers: int, envelopes: list[Envelope], data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(1, len(envelopes)), label="cut after")
+    assert flowed(envelopes, workers, cut) == virtual(envelopes)
