@@ -113,6 +113,16 @@ class Records:
                     found.append(case)
         return found
 
+    def logs(self, programme: str) -> Iterator[list[Row]]:
+        """The events of every case there ever was, case by case, each in order."""
+        for ids in batched(self.all_cases(programme), 200):
+            pipeline = self._redis.pipeline(transaction=False)
+            for case in ids:
+                pipeline.hvals(Keys(programme).log(case))
+            for events in pipeline.execute():
+                log = [msgspec.json.decode(event) for event in events]
+                yield sorted(log, key=lambda event: int(event.get("sequence", 0)))
+
     def waiting(self, programme: str, response: str) -> Row | None:
         """The newest response of this id in the programme's input stream, which keeps what fired nothing, too."""
         newest = "+"

@@ -1,23 +1,30 @@
-"""The commands that prove rules before they go live: `tocsin test`, `tocsin explain`, `tocsin replay`.
+"""The commands that prove rules before they go live: `tocsin test`, `explain`, `replay`; and `rules`, how
+they did since.
 
-Each reads its question, has `flows/` work it out under virtual time, and prints the answer; nothing is sent.
+Each reads its question, has it worked out (by `flows/` under virtual time, or from the record), and prints the answer.
+Nothing is sent.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
+from connectors.records import Records
 from console import explain as explain_
 from console import replay as replay_
 from feedback.instants import Instant, parse_instant
+from flows.engine import redis_at
 from flows.scenario_file import StoryReader
 from flows.scenarios import Failure, tell
 from flows.settings import load
+from insights.precision import Precisions
 
 _STYLES = {"-": "red", "+": "green", "~": "yellow"}
 say = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -39,6 +46,7 @@ def register(app: typer.Typer) -> None:
     app.command("test")(tell_stories)
     app.command("explain")(explain)
     app.command("replay")(replay)
+    app.command("rules")(rules_)
 
 
 def tell_stories(
@@ -129,6 +137,42 @@ def replay(
         tell=lambda words: say.print(Text(words)),
     )
     replay_.show(found, as_json=as_json)
+
+
+def rules_(
+    rule: Annotated[str, typer.Argument(help="Only this rule's versions.")] = "",
+    programme: Annotated[str, typer.Option(help="Only this programme's.")] = "",
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Precision of each rule and version: of the cases that it opened, how many people called false alarms."""
+    settings = load(settings_file)
+    settings = msgspec.structs.replace(settings, state=state or settings.state, redis=redis or settings.redis)
+    found = Precisions()
+    with redis_at(settings) as url:
+        records = Records(url)
+        for name in [programme] if programme else records.programmes():
+            for log in records.logs(name):
+                found.take(name, log)
+    rows = [row for row in found.rows if not rule or row.rule == rule]
+    if as_json:
+        print(json.dumps([{**msgspec.to_builtins(row), "precision": row.precision} for row in rows], indent=2))
+        return
+    if not rows:
+        say.print(Text("no case was opened yet" if not rule else f"no case was opened by {rule} yet"))
+        return
+    table = Table(box=None, pad_edge=False)
+    for place, name in enumerate(
+        ("programme", "rule", "version", "opened", "invalid", "corrected", "precision", "last")
+    ):
+        table.add_column(name, justify="right" if 3 <= place <= 6 else "left", no_wrap=True)
+    for row in rows:
+        share = "" if row.precision is None else f"{row.precision:.1%} of {row.decided}"
+        counts = (str(row.opened), str(row.invalidated), str(row.corrected), share)
+        table.add_row(row.programme, row.rule, row.version, *counts, row.last_at)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _instant(option: str, text: str) -> Instant | None:

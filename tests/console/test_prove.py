@@ -152,3 +152,19 @@ def said(event: dict[str, Any]) -> dict[str, Any]:
     aside = ("detected_at", "late", "original")
     data = {name: value for name, value in event["data"].items() if name not in aside}
     return {**event, "data": data}
+
+
+def test_an_invalidated_case_lowers_the_precision_of_its_rule(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in HISTORY))
+    assert tocsin(tmp_path, "run", "--input", "in.jsonl").returncode == 0
+    case = json.loads(tocsin(tmp_path, "cases", "--json").stdout)[0]["id"]
+    acted = tocsin(tmp_path, "act", case, "invalidate", "--by", "ana.reyes", "--reason", "a test", "--wait", "0")
+    assert acted.returncode == 0, acted.stderr
+    (tmp_path / "more.jsonl").write_text("")
+    (before,) = json.loads(tocsin(tmp_path, "rules", "--json").stdout)
+    assert (before["rule"], before["opened"], before["precision"]) == ("instant-detractor", 2, None)
+    assert tocsin(tmp_path, "run", "--input", "more.jsonl").returncode == 0
+    (after,) = json.loads(tocsin(tmp_path, "rules", "instant-detractor", "--json").stdout)
+    assert (after["opened"], after["invalidated"], after["decided"], after["precision"]) == (2, 1, 1, 0.0)
+    assert "instant-detractor" in tocsin(tmp_path, "rules").stdout
+    assert "by fraud yet" in tocsin(tmp_path, "rules", "fraud").stderr
