@@ -28,7 +28,8 @@ demo: setup ## sample feedback through everything, live (ARGS="--seconds 15" end
 test: setup ## the tests
 	$(BIN)/pytest $(ARGS)
 
-test-kafka: setup ## the Kafka tests, against an Apache Kafka that they start (jars by Maven or KAFKA_HOME, and a JVM)
+test-kafka: setup ## the Kafka tests, against an Apache Kafka that they start; fetches its jars, and a JVM where there is none
+	$(BIN)/python -m tests.kafka.parts
 	$(BIN)/pytest -m kafka $(ARGS)
 
 check: setup ## ruff, mypy strict, the architecture test

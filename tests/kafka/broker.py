@@ -1,11 +1,9 @@
 """One Apache Kafka node on loopback (KRaft: broker and controller in one process), for tests and benchmarks.
 
-The jars are those of `KAFKA_HOME`, or come by Maven into `build/kafka`, where they stay; the JVM (17 or later) is
-that of `JAVA_HOME`, or `java`. `python -m tests.kafka.broker FOLDER` runs one until it is interrupted.
+`parts.py` finds or fetches the jars and the JVM (17 or later).
+`python -m tests.kafka.broker FOLDER` runs one until it is interrupted.
 """
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,15 +15,15 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-JARS = ROOT / "build" / "kafka"
+from tests.kafka.parts import jars, java
+
 START_S = 60.0
 CLUSTER = "dG9jc2luLXRlc3Qta2Fma2E"
 """A cluster's id is 16 bytes in URL-safe base64."""
 
 
 class BrokerError(Exception):
-    """The node cannot be had or does not start; the text says what is missing."""
+    """The node does not start; the text says why."""
 
 
 class Broker:
@@ -116,39 +114,6 @@ class Broker:
         admin = AdminClient({"bootstrap.servers": self.servers})
         made = admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])
         made[topic].result(20)
-
-
-def jars() -> Path:
-    """The directory of Kafka's jars, fetched if need be. Raises BrokerError."""
-    if home := os.environ.get("KAFKA_HOME"):
-        return Path(home) / "libs"
-    ready = JARS / "lib"
-    if ready.is_dir():
-        return ready
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise BrokerError("Kafka's jars come by Maven, and there is no mvn; install it, or set KAFKA_HOME")
-    draft = JARS / f"draft-{os.getpid()}"
-    goal = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
-    pom = Path(__file__).with_name("pom.xml")
-    command = [maven, "-q", "-B", "-f", str(pom), goal, f"-DoutputDirectory={draft}", "-DincludeScope=runtime"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise BrokerError(f"Maven could not fetch Kafka's jars: {done.stdout[-500:]}")
-    draft.rename(ready)
-    return ready
-
-
-def java() -> str:
-    """The JVM. Raises BrokerError."""
-    home = os.environ.get("JAVA_HOME")
-    found = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if found is None:
-        raise BrokerError(
-            "Kafka needs a JVM, 17 or later; install one (Debian: default-jre-headless), or set JAVA_HOME"
-        )
-    return found
 
 
 def _free_ports(count: int) -> list[int]:

@@ -155,6 +155,7 @@ def test_a_broker_that_is_down_at_the_start_is_waited_for(broker: Broker) -> Non
 
 
 @pytest.mark.kafka
+@pytest.mark.core
 def test_a_broker_killed_under_way_loses_and_doubles_nothing(broker: Broker) -> None:
     topic = fresh(broker)
     fill(broker.servers, topic, RECORDS)
@@ -174,6 +175,7 @@ def test_a_broker_killed_under_way_loses_and_doubles_nothing(broker: Broker) -> 
 
 
 @pytest.mark.kafka
+@pytest.mark.core
 def test_an_offset_that_is_gone_is_refused_until_the_gap_is_accepted(broker: Broker) -> None:
     topic = fresh(broker)
     fill(broker.servers, topic, RECORDS)

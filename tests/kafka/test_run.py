@@ -84,6 +84,7 @@ def opened(servers: str, topic: str) -> Counter[str]:
     return Counter(e["data"]["response"]["id"] for e in once.values() if e["type"] == "tocsin.case.opened")
 
 
+@pytest.mark.core
 def test_kills_of_engine_and_broker_lose_nothing_and_open_nothing_twice(broker: Broker, tmp_path: Path) -> None:
     source, events = fresh(broker), fresh(broker, 2)
     (tmp_path / "tocsin.yaml").write_text(
