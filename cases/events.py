@@ -20,7 +20,7 @@ TYPES = frozenset(
         "clock.extended", "clock.ended", "clock.corrected",
         "milestone.reached",
         "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
-        "owner.missing", "rules.changed", "item.quarantined",
+        "owner.missing", "rules.changed", "item.quarantined", "store.lost", "store.rewritten",
     }
 )  # fmt: skip
 """Event types without their `tocsin.` prefix."""
@@ -59,6 +59,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The same, for indexes; None without a case."""
     arrived: float = 0.0
     """When the record that caused it arrived (Unix seconds), for the latency metric; never on the wire."""
+    restates: bool = False
+    """No event: the case as it stands, for a store that lost it (`restating.py`). Goes nowhere else."""
 
 
 _encoder = msgspec.json.Encoder()

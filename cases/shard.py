@@ -19,11 +19,12 @@ from cases.events import Event, caseless
 from cases.lifecycle import Status
 from cases.opening import begin, join, open_case, starting_later, update
 from cases.refusal import Refusal, reason_of
+from cases.restating import restate
 from cases.telling import Moment, Telling
 from cases.waking import fire_due
 from feedback.ids import CaseId, case_id, response_key, short_hash
 from feedback.instants import Instant, rfc3339
-from feedback.records import Action, Response, Tick, Verb
+from feedback.records import Action, Response, Restate, Tick, Verb
 from rules.model import Priority, Trigger
 from rules.ruleset import RuleSet
 from scoring.reading import Reading
@@ -47,7 +48,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """What a shard is given: the thing, and what was known when it was taken up."""
 
     shard: int
-    what: Judged | Action | Tick
+    what: Judged | Action | Tick | Restate
     rules: Mapping[str, RuleSet]
     """The rule set in force for each programme, when this item was judged."""
     seen_at: Instant
@@ -119,6 +120,8 @@ class _Drawer:
         what = item.what
         if isinstance(what, Tick):
             self._fire_due(what.at, item)
+        elif isinstance(what, Restate):
+            self.events += restate((entry.packed for entry in self.entries), what.at)
         elif isinstance(what, Action):
             self._fire_due(what.received_at, item)
             self._guarded(lambda: self._act(what, item), "action", what.id, what.programme, item)

@@ -41,7 +41,11 @@ class Keys:
         self.due = self.stem + "due"
         """Sorted set: open cases with a live clock, by the earliest `due_at`."""
         self.marker = self.stem + "marker"
-        """A counter written only so that the append-only file can be asked how far it is on disk."""
+        """Stem of the counters that `marker_of` names."""
+
+    def marker_of(self, engine: str) -> str:
+        """A counter of one engine's: how far is the append-only file on disk, and is this the store it knew?"""
+        return f"{self.marker}:{engine}"
 
     def case(self, case: str) -> str:
         """Hash: the case as it stands, flat; `record` (JSON); `response:<source>:<id>` (JSON) of each response."""

@@ -60,6 +60,10 @@ class Records:
         responses = [msgspec.json.decode(v) for k, v in fields.items() if k.startswith(b"response:")]
         responses.sort(key=lambda kept: kept["sequence"])
         record["responses"] = [kept["response"] for kept in responses]
+        if b"rewritten_at" in fields:
+            # The store lost this case once; the history up to that event, and texts before it, are gone.
+            at, sequence = Instant(int(fields[b"rewritten_at"])), int(fields[b"rewritten_sequence"])
+            record["rewritten"] = {"at": rfc3339(at), "sequence": sequence}
         log = [msgspec.json.decode(event) for event in self._redis.hvals(Keys(programme).log(case))]
         record["log"] = sorted(log, key=lambda event: int(event.get("sequence", 0)))
         return record

@@ -31,7 +31,8 @@ DEAD_TYPES = frozenset({"response.rejected", "item.quarantined"})
 #   without a case:  ["", [id, type, time, json, dead]*, [], []], dead the flat fields of a dead letter or []
 #   with one:        [case, [id, type, time, sequence, json]*, tail, responses], consecutive events of one case
 #   tail             [] or [sequence, record, standing, status, open, owner, opened_at, due_at or false,
-#                    type, subject, customer, priority]: the case after the run's last event
+#                    type, subject, customer, priority]: the case after the run's last event; for one that is told
+#                    again, without entries, the instant of that is the thirteenth
 #   responses        [field, sequence, json]*
 # A response is kept as {"sequence":n,"response":{...}}, so that an older event cannot overwrite a newer one.
 SCRIPT = """
@@ -61,6 +62,14 @@ local function place(case, tail)
   elseif known then
     call('ZREM', stem .. 'open', case)
     call('ZREM', stem .. 'due', case)
+  end
+end
+
+-- A case told again (`cases/restating.py`): where its history is not all here, the record says up to where.
+local function say_what_is_gone(case, sequence, at)
+  local key = stem .. 'case:' .. case
+  if call('HLEN', key .. ':log') < sequence then
+    call('HSET', key, 'rewritten_at', at, 'rewritten_sequence', sequence)
   end
 end
 
@@ -106,6 +115,7 @@ for _, run in ipairs(cmsgpack.unpack(ARGV[2])[3]) do
       end
     end
     if #tail > 0 then place(case, tail) end
+    if #tail > 12 then say_what_is_gone(case, tail[1], tail[13]) end
     keep_responses(case, run[4])
   end
 end
@@ -175,6 +185,13 @@ def pack(events: Iterable[Event]) -> Iterator[Batch]:
             yield Batch(programme, _pack((FORMAT, programme, runs)), count)
             runs, last, count, size = [], None, 0, 0
         programme = event.programme
+        if event.restates:
+            _close(runs, last)
+            runs.append((event.case or "", [], [], []))
+            _close(runs, event)
+            runs[-1][2].append(event.time)
+            last, size, count = None, size + len(event.record or b""), count + 1
+            continue
         if last is None or event.case != last.case or (event.record is None) != (last.record is None):
             _close(runs, last)
             entries, responses = [], []

@@ -42,6 +42,5 @@ class RedisSink(FixedPartitionedSink[Event, Unconfirmed]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: Unconfirmed | None) -> _Partition:
         store = self._open_store()
-        if resume_state:
-            store.restore(resume_state)
+        store.restore(resume_state or ())
         return _Partition(store)

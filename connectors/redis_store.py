@@ -18,14 +18,19 @@ from cases.events import Event
 from connectors.keyspace import PROGRAMMES, Keys
 from connectors.redis_link import Link, ScriptMissing, StoreAway, StoreError, StoreRefusing
 from connectors.redis_script import SCRIPT, Batch, call, pack, read
+from connectors.store_mark import StoreMark
 
 log = structlog.get_logger()
 
 RETRY_S = (0.01, 0.05, 0.2, 0.5, 1.0)
 """Pauses between tries while Redis is away; the last one for as long as it lasts."""
 CONFIRM_EVERY_S = 0.25
+LOOK_EVERY_S = 1.0
+"""How often a store to which nothing is written is looked at: it may have been wiped."""
 UNCONFIRMABLE_AGE_S = 2.0
 """Where `WAITAOF` is not to be had (before Redis 7.2), everysec has flushed what is older than this."""
+MARKS_BY_AGE = 16
+"""A marker this many counts old was written `UNCONFIRMABLE_AGE_S` ago at least, at `CONFIRM_EVERY_S`."""
 PIPELINE = 4
 """Batches sent before the first reply is read: packing goes on while Redis works."""
 
@@ -45,8 +50,13 @@ class RedisStore:
         timeout_s: float = 5.0,
         written: Callable[[list[Event]], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
+        mark: StoreMark | None = None,
+        lost: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        """*written* is told of events once they are readable. Connects at the first write."""
+        """*written* is told of events once they are readable. Connects at the first write or `restore`.
+
+        *lost* is told (known, found) when this is not the store that *mark* knows, by whichever thread notices.
+        """
         self._link = Link(url, timeout_s=timeout_s)
         self._programmes = sorted(programmes)
         self._written, self._stopping = written, stopping
@@ -65,7 +75,9 @@ class RedisStore:
         self.trouble_since = 0.0
         self.durability = "unknown"
         """`aof` (asked of Redis), `aof-by-age`, or `none`: this Redis keeps nothing on disk."""
-        self._confirmer = _Confirmer(url, self, self._programmes[0])
+        self._mark, self._lost = mark or StoreMark(), lost
+        self._marker = Keys(self._programmes[0]).marker_of(self._mark.id)
+        self._confirmer = _Confirmer(url, self, self._marker, self._mark)
 
     # -- writing ------------------------------------------------------------------------------------------
 
@@ -90,10 +102,10 @@ class RedisStore:
 
         Called a few times a second by the confirming thread; does nothing while somebody writes.
         """
-        if not (self._backlog or self._pending) or not self._turn.acquire(blocking=False):
+        if (self._run_id and not (self._backlog or self._pending)) or not self._turn.acquire(blocking=False):
             return
         try:
-            if not self._link.is_open:
+            if not (self._link.is_open and self._run_id):
                 self._open()
             elif not self._pending:
                 self._link.call("PING")  # a server that has gone is noticed, and its successor greeted the next time
@@ -114,7 +126,7 @@ class RedisStore:
         left = deque(batches)
         while left:
             try:
-                if not self._link.is_open:
+                if not (self._link.is_open and self._run_id):
                     self._open()
                 self._send_some(left)
                 self._well()
@@ -170,7 +182,25 @@ class RedisStore:
             self.durability = "aof"
         self._load()
         self._link.call("SADD", PROGRAMMES, *self._programmes)
+        self._recognise(int(self._link.call("GET", self._marker) or 0))
         self._write_again()
+
+    def _recognise(self, found: int) -> bool:
+        """Whether the store is the one that was known; a loss is told once."""
+        known = self._mark.number
+        if found < known:
+            self._lost(known, found)
+            self._mark.note(found)  # not before: from here on it is not noticed again
+        return found >= known
+
+    def met_again(self, found: int) -> None:
+        """The marker stands at *found*. A store that was wiped under us is greeted like another server."""
+        if not self._recognise(found):
+            self.greet_anew()
+
+    def greet_anew(self) -> None:
+        """Whoever uses the writing connection next connects again and sees to what may be lost."""
+        self._run_id = ""
 
     def _load(self) -> None:
         self._link.call("SCRIPT", "LOAD", SCRIPT)
@@ -240,10 +270,9 @@ class _Confirmer:
     The file is written in order, so when a marker written after a batch is on disk the batch is too.
     """
 
-    def __init__(self, url: str, store: RedisStore, programme: str) -> None:
+    def __init__(self, url: str, store: RedisStore, marker: str, mark: StoreMark) -> None:
         self._link = Link(url, timeout_s=5.0)
-        self._store = store
-        self._marker = Keys(programme).marker
+        self._store, self._marker, self._mark = store, marker, mark
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -260,18 +289,28 @@ class _Confirmer:
 
     def _run(self) -> None:
         confirmed = 0
+        looked_at = time.monotonic()
         while not self._stop.wait(CONFIRM_EVERY_S):
             try:
                 self._store.look_after()
             except (StoreAway, StoreRefusing, StoreError):
                 continue  # the writing connection tells of it when there is something new to write
             number = self._store.newest()
-            if number == confirmed and self._store.durability != "aof-by-age":
+            quiet = number == confirmed and self._store.durability != "aof-by-age"
+            if quiet and time.monotonic() < looked_at + LOOK_EVERY_S:
                 continue
+            looked_at = time.monotonic()
             try:
-                if not self._link.is_open:
+                if fresh := not self._link.is_open:
                     self._link.open()
-                if self._link.run_id == self._store.run_id and self._on_disk():
+                if self._link.run_id != self._store.run_id:
+                    self._link.close()  # one of the two connections is to a server that is gone
+                    if fresh:
+                        self._store.greet_anew()
+                    continue
+                if quiet and self._store.durability == "aof":
+                    self._store.met_again(int(self._link.call("GET", self._marker) or 0))
+                elif self._on_disk():
                     self._store.confirm(number)
                     confirmed = number
             except (StoreAway, StoreRefusing):
@@ -280,6 +319,13 @@ class _Confirmer:
                 self._store.confirm_by_age()  # no WAITAOF here
 
     def _on_disk(self) -> bool:
-        self._link.call("INCR", self._marker)
+        number = int(self._link.call("INCR", self._marker))
+        self._store.met_again(number - 1)
+        if self._store.durability == "none":
+            self._mark.note(number)
+            return True
+        self._mark.note(max(self._mark.number, number - MARKS_BY_AGE))
         reply = self._link.call("WAITAOF", 1, 0, 2000)
+        if reply[0]:
+            self._mark.note(number)
         return bool(reply[0])

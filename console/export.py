@@ -50,7 +50,11 @@ def verify_store(records: Records, cases: list[str]) -> Iterator[tuple[str, int,
         if record is None:
             raise ExportError(f"no case {case} in this store; `tocsin cases --all` lists them")
         log = record["log"]
-        yield case, len(log), trail.verify(log, length=int(record["sequence"]))
+        flaw = trail.verify(log, length=int(record["sequence"]))
+        if flaw is not None and (lost := record.get("rewritten")):
+            why = f"{flaw.what} (the store was lost up to event {lost['sequence']} and written again at {lost['at']})"
+            flaw = msgspec.structs.replace(flaw, what=why)
+        yield case, len(log), flaw
 
 
 def verify_file(path: Path) -> tuple[str, int, trail.Flaw | None]:

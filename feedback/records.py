@@ -130,6 +130,13 @@ class Tick(msgspec.Struct, frozen=True, kw_only=True):
     at: Instant
 
 
+class Restate(msgspec.Struct, frozen=True, kw_only=True):
+    """The store has lost what it had: `shard` is to say how each of its cases stands, as of `at`."""
+
+    shard: int
+    at: Instant
+
+
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     """A record that could not be read, with everything needed to mend it and send it again."""
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
+from typing import Any
 
 import msgspec
 import structlog
@@ -29,6 +30,7 @@ from connectors.records import Records, RedisError
 from connectors.redis_sink import RedisSink
 from connectors.redis_store import RedisStore
 from connectors.redis_stream import RedisStreamReader
+from connectors.store_mark import StoreMark
 from feedback.decode import Decoder
 from flows.alerts import build
 from flows.auditor import GRACE_S, Auditor
@@ -40,6 +42,7 @@ from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
 from flows.metrics import EngineMetrics
 from flows.outages import Outages
+from flows.rewriting import Rewriting
 from flows.run import StateError, Stop, guard, owned, run_flow
 from flows.settings import Settings, SettingsError
 from flows.suspects import Suspects
@@ -151,6 +154,9 @@ class _Engine:
             except ValueError as error:
                 raise SettingsError(f"{settings.file}: outputs.kafka: {error}") from None
         self._outlet: KafkaOutlet | None = None
+        self._mark = StoreMark(settings.state / "known")
+        self._own: Journal | None = None
+        self._rewriting = Rewriting(settings.state / "known" / "rewriting.json", settings.engine.shards, self._announce)
         self._records = Records(url)
         self._auditor = Auditor(self._records.due_before, settings.programmes)
         self._uncalled = 0
@@ -185,12 +191,30 @@ class _Engine:
         return self._outlet
 
     def _open_store(self) -> RedisStore:
-        self._store = RedisStore(self._url, self._programmes, written=self._written, stopping=self._stop, timeout_s=5.0)
+        self._store = RedisStore(
+            self._url,
+            self._programmes,
+            written=self._written,
+            stopping=self._stop,
+            timeout_s=5.0,
+            mark=self._mark,
+            lost=self._rewriting.begin,
+        )
         return self._store
 
     def _written(self, events: list[Event]) -> None:
-        self.metrics.written(events)
-        self._watched(events)
+        said = [event for event in events if not event.restates]
+        if again := len(events) - len(said):
+            self.metrics.rewritten.inc(again)
+            self._rewriting.written(again)
+        self.metrics.written(said)
+        self._watched(said)
+
+    def _announce(self, id_: str, do: str, data: dict[str, Any]) -> None:
+        """A control record of the engine itself. The worker's thread: the journal has one writer."""
+        assert self._own is not None
+        control = {"kind": "control", "id": id_, "do": do, "by": "engine", "data": data}
+        self._own.append([(msgspec.json.encode(control), "control", self._programmes[0], "", "engine")])
 
     def _changed(self, book: str) -> None:
         if self._lane is not None:
@@ -199,6 +223,7 @@ class _Engine:
     def _open_lane(self, state: State | None) -> Lane:
         positions: dict[str, str] = state["positions"] if state else {}
         controls = Journal(self._settings.state / "journals" / "control")
+        self._own = Journal(self._settings.state / "journals" / "engine")
         book = self._take_up_rules(state["book"] if state else None, controls)
         self.hearing.begin(book.hash)
         inputs = [
@@ -206,7 +231,8 @@ class _Engine:
                 JournalReader("control", controls, positions.get("control")),
                 positions.get("control"),
                 binding=True,
-            )
+            ),
+            Input(JournalReader("engine", self._own, positions.get("engine")), positions.get("engine"), binding=True),
         ]
         for programme in self._programmes:
             name = f"{programme}:actions"
@@ -225,6 +251,7 @@ class _Engine:
             ends=self._ends,
             meter=self.metrics,
             outages=self._outages,
+            rewriting=self._rewriting,
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}
@@ -265,6 +292,8 @@ class _Engine:
             return {"engine": "starting"}
         if store.trouble:
             why["store"] = store.trouble
+        if self._rewriting.trouble:
+            why["records"] = self._rewriting.trouble
         if self._outlet is not None and self._outlet.trouble:
             why["output kafka"] = self._outlet.trouble
         for source in lane.inputs:

@@ -16,7 +16,7 @@ from cases.shard import Item, Judged, quarantined, refused
 from feedback.decode import Decoder
 from feedback.ids import case_shard, response_key, shard_key, shard_of
 from feedback.instants import Instant, rfc3339
-from feedback.records import Action, Control, Envelope, Outcome, Rejected, Response, Tick
+from feedback.records import Action, Control, Envelope, Outcome, Rejected, Response, Restate, Tick
 from flows.books import Book, BookError
 from flows.engine_time import EngineClock
 from flows.indexes import KnownResponses
@@ -79,7 +79,7 @@ class Hearing:
     def hear(self, batch: list[Given]) -> Iterable[Heard]:
         heard: list[Heard] = []
         for what, seen_at in batch:
-            if isinstance(what, Tick):
+            if isinstance(what, Tick | Restate):
                 heard.append((shard_key(what.shard), self._item(what.shard, what, seen_at)))
                 continue
             kept = len(heard)
@@ -97,7 +97,7 @@ class Hearing:
         self._suspects.done()
         return heard
 
-    def _item(self, shard: int, what: Judged | Action | Tick, seen_at: Instant) -> Item:
+    def _item(self, shard: int, what: Judged | Action | Tick | Restate, seen_at: Instant) -> Item:
         return Item(shard=shard, what=what, rules=self.book.sets, seen_at=seen_at, outages=self._outages.known)
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
@@ -148,6 +148,12 @@ class Hearing:
         if control.do == "accept_time":
             self._clock.accept()
             log.warning("engine_time.accepted", by=control.by)
+            return
+        if control.do in ("store.lost", "store.rewritten"):
+            data = {**control.data, "detected_at": rfc3339(control.received_at)}
+            for programme in self.book.sets:
+                event = caseless(control.do, programme, control.received_at, (control.id,), data)
+                heard.append((UNKEYED, event))
             return
         if control.do != "rules":
             log.error("control.unknown", do=control.do, id=control.id)

@@ -16,10 +16,11 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
 from connectors.reading import Place, Reader
 from feedback.instants import Instant
-from feedback.records import Envelope, Tick
+from feedback.records import Envelope, Restate, Tick
 from flows.engine_time import EngineClock
 from flows.indexes import DueIndex
 from flows.outages import Outages
+from flows.rewriting import Rewriting
 
 HOLD_AT_MOST_S = 60.0
 TICKS_A_POLL = 256
@@ -36,7 +37,7 @@ RECORD_US, BYTE_US = 40, 0.25
 State = dict[str, Any]
 """`version` (1), `book` (hash of the rules in force), `positions` (reader to the last record given out)."""
 
-Given = tuple[Envelope | Tick, Instant]
+Given = tuple[Envelope | Tick | Restate, Instant]
 """What the lane gives out, and the engine time at which it did."""
 
 
@@ -95,6 +96,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         ends: bool,
         meter: Meter,
         outages: Outages,
+        rewriting: Rewriting | None = None,
     ) -> None:
         """*ends*: stop when the inputs are exhausted, instead of waiting for more."""
         self.inputs = list(inputs)
@@ -102,6 +104,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         """Hash of the rules in force; the judging step tells it of a change."""
         self._due, self._clock, self._stopping, self._ends = due, clock, stopping, ends
         self._meter, self._outages = meter, outages
+        self._rewriting = rewriting or Rewriting(None, 0)
         self.elsewhere: dict[str, str] = {}
         """Positions of readers that are not open this time; kept in every snapshot for when they are again."""
         self._held_since: float | None = None
@@ -120,8 +123,9 @@ class Lane(StatefulSourcePartition[Given, State]):
         if not self._clock.is_held:
             horizon = self._horizon(now)
             given = [(Tick(shard=s, at=horizon), seen_at) for s in self._due.take_due(horizon, TICKS_A_POLL)]
+        given += self._rewriting.take(seen_at)
         self._take_records(given, seen_at)
-        ended = not given and self._ends
+        ended = not given and self._ends and not self._rewriting.is_active
         if ended and all(source.exhausted for source in self.inputs):
             raise StopIteration
         return given
@@ -165,6 +169,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         positions = {s.reader.name: place for s in self.inputs if (place := s.place)}
         # An epoch starts when the one before it is durable, so the snapshot before last is safe to stand on.
         self._meter.snapshotted()
+        self._rewriting.snapshotted()
         self._snapshots.append(positions)
         if len(self._snapshots) > 2:
             durable = self._snapshots.pop(0)

@@ -82,6 +82,11 @@ class EngineMetrics:
             "Items that our own mistake kept from having their effect.",
             registry=registry,
         )
+        self.rewritten = Counter(
+            "tocsin_store_rewritten_cases",
+            "Cases written again from the engine's own state, after a store that lost them.",
+            registry=registry,
+        )
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from connectors.embedded import Embedded
 from connectors.records import Records
 from connectors.redis_link import client
 from connectors.redis_store import RedisStore
+from connectors.store_mark import StoreMark
 from feedback.instants import Instant
 from tests.builders import START, engine, envelope
 from tests.connectors.outage import Outage
@@ -40,6 +42,13 @@ def waited_for(url: str, count: int) -> list[str]:
         while len(found := written(connection)) < count and time.monotonic() < deadline:
             time.sleep(0.02)
     return found
+
+
+def wait_until(claim: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_events_are_written_in_order_and_once(store_url: str, redis: Any) -> None:
@@ -154,6 +163,42 @@ def test_what_is_not_confirmed_goes_into_the_snapshot_and_is_written_by_the_next
     second.write([])
     second.close()
     assert written(redis) == [event.id for event in said]
+
+
+def test_after_a_restart_of_the_server_what_is_written_is_confirmed_again(own_server: Embedded) -> None:
+    said = events()
+    store = RedisStore(own_server.url, ["default"])
+    store.write(said[:5])
+    wait_until(lambda: not store.unconfirmed())
+    outage = Outage(own_server)
+    outage.begin()
+    outage.end()
+    store.write(said[5:])
+    wait_until(lambda: not store.unconfirmed())
+    store.close()
+
+
+def test_a_store_that_has_less_than_was_known_is_told_of_once(store_url: str, redis: Any) -> None:
+    lost: list[tuple[int, int]] = []
+    mark = StoreMark()
+    store = RedisStore(store_url, ["default"], mark=mark, lost=lambda *found: lost.append(found))
+    store.write(events())
+    wait_until(lambda: mark.number)
+    known = mark.number
+    redis.flushall()
+    wait_until(lambda: lost)
+    wait_until(lambda: redis.exists("tocsin:programmes"))
+    store.write(events())
+    wait_until(lambda: mark.number)
+    store.close()
+    assert lost == [(known, 0)]
+
+
+def test_a_mark_outlives_its_process_and_keeps_its_name(tmp_path: Path) -> None:
+    first = StoreMark(tmp_path)
+    first.note(812)
+    again = StoreMark(tmp_path)
+    assert (again.number, again.id) == (812, first.id)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x93\x02\xa1x\x90"])

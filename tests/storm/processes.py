@@ -6,6 +6,7 @@ Each keeps its folder through every death. Processes are ended by their own hand
 
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -81,10 +82,8 @@ class Server:
         if not files:
             return 0
         data = files[-1].read_bytes()
-        marker = Keys("default").marker.encode() + b"\r\n"
-        found = data.rfind(marker)
-        safe = found + len(marker)
-        if found < 0 or safe >= len(data):
+        markers = list(re.finditer(re.escape(Keys("default").marker.encode()) + rb":[0-9a-f]+\r\n", data))
+        if not markers or (safe := markers[-1].end()) >= len(data):
             return 0
         keep = safe if dice.random() < 0.5 else dice.randrange(safe, len(data))
         os.truncate(files[-1], keep)

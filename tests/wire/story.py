@@ -99,7 +99,7 @@ def _at(span: str) -> Instant:
 
 
 def events() -> list[Event]:
-    """All that is said that day, and when the rules change after it."""
+    """All that is said that day, and of the engine itself after it."""
     day = Day()
     text = "Nobody rang back, and the heating is still cold."
     case = day.responds("0", "customer-1", channel="sms", text=text, attributes={"site": "leeds"})
@@ -123,10 +123,10 @@ def events() -> list[Event]:
     day.hears("18h", b'{"id": "r-3", "scores": {"nps": 2}')
     day.hears("18h", {"id": "r-4", "text": "Nobody in particular"})
     day.hears("19h", {"id": "r-5", "text": "hello"}, programme="ruleless")
-    return [*day.said, *_rules_change("20h")]
+    return [*day.said, *_controls("20h")]
 
 
-def _rules_change(at: str) -> list[Event]:
+def _controls(at: str) -> list[Event]:
     hearing = Hearing(
         Decoder(STANDARD, frozenset(RULES.sets)),
         lambda hash_: Book(hash_, RULES.sets, STANDARD),
@@ -137,5 +137,10 @@ def _rules_change(at: str) -> list[Event]:
         outages=Outages(),
     )
     hearing.begin("b00c1")
-    control = {"id": "rules-2", "kind": "control", "do": "rules", "by": "ops", "data": {"book": "b00c2"}}
-    return [said for _, said in hearing.hear([(envelope(control, _at(at)), _at(at))]) if isinstance(said, Event)]
+    controls: list[dict[str, Any]] = [
+        {"id": "rules-2", "do": "rules", "by": "ops", "data": {"book": "b00c2"}},
+        {"id": "store-lost-1", "do": "store.lost", "by": "engine", "data": {"reason": "wiped", "known": 812}},
+        {"id": "store-rewritten-1", "do": "store.rewritten", "by": "engine", "data": {"reason": "wiped", "cases": 2}},
+    ]
+    given = [(envelope({"kind": "control", **control}, _at(at)), _at(at)) for control in controls]
+    return [said for _, said in hearing.hear(given) if isinstance(said, Event)]
