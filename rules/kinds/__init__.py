@@ -23,8 +23,14 @@ Where to look next: `values.py` (facts, findings, settings, state), `alerts.py` 
 import msgspec
 
 from feedback.instants import Instant
+from rules.kinds.absence import Absence
 from rules.kinds.alerts import end_due
+from rules.kinds.change import Change
 from rules.kinds.count import Count
+from rules.kinds.new_value import NewValue
+from rules.kinds.sequence import Sequence
+from rules.kinds.share import Share
+from rules.kinds.spike import Spike
 from rules.kinds.values import (
     MAX_LISTED,
     Alert,
@@ -44,16 +50,22 @@ from rules.kinds.values import (
 __all__ = [
     "MAX_LISTED",
     "VERSION",
+    "Absence",
     "Alert",
     "AnyKind",
+    "Change",
     "Count",
     "Dropped",
     "Event",
     "Finding",
     "Kind",
+    "NewValue",
     "Ref",
     "Role",
     "Seen",
+    "Sequence",
+    "Share",
+    "Spike",
     "StoredStateError",
     "Track",
     "Window",
@@ -65,7 +77,7 @@ __all__ = [
     "wake_at",
 ]
 
-AnyKind = Count
+AnyKind = Count | Share | Spike | Absence | NewValue | Change | Sequence
 """Every kind there is."""
 
 VERSION = 1
