@@ -13,7 +13,7 @@ import msgspec
 
 from feedback.records import Response
 from rules.conditions import Line, LineError, Unknown
-from rules.facts import LISTS, Facts
+from rules.facts import Facts
 from rules.model import Judgement, RuleFailure, Trigger
 from rules.ruleset import Rule, RuleSet
 from scoring.reading import Reading
@@ -25,15 +25,15 @@ _NOTHING = Judgement()
 def judge(rules: RuleSet, response: Response, reading: Reading) -> Judgement:
     """What *rules* say about one response. Never raises: a rule that fails is a `RuleFailure`, the rest go on."""
     facts = facts_of(rules, response, reading)
-    places = _candidates(rules, facts)
+    places = rules.index.candidates(facts)
     if not places:
         return _NOTHING
-    context = _Context(facts)
+    context = Context(facts)
     triggers: list[Trigger] = []
     failures: list[RuleFailure] = []
     for place in places:
         rule = rules.rules[place]
-        verdict = _ask(rule, facts, context.get)
+        verdict = ask(rule, facts, context.get)
         if verdict.outcome is Outcome.FIRED:
             triggers.append(_trigger(rule, facts, reading, verdict))
         elif verdict.outcome is Outcome.FAILED and verdict.line is not None:
@@ -74,8 +74,8 @@ class Verdict(msgspec.Struct, frozen=True):
 def explain(rules: RuleSet, response: Response, reading: Reading) -> list[tuple[Rule, Verdict]]:
     """Every rule's verdict, in order, the index left aside."""
     facts = facts_of(rules, response, reading)
-    context = _Context(facts)
-    return [(rule, _ask(rule, facts, context.get)) for rule in rules.rules]
+    context = Context(facts)
+    return [(rule, ask(rule, facts, context.get)) for rule in rules.rules]
 
 
 def facts_of(rules: RuleSet, response: Response, reading: Reading) -> Facts:
@@ -83,7 +83,7 @@ def facts_of(rules: RuleSet, response: Response, reading: Reading) -> Facts:
     return Facts(response, reading, rules.patterns, rules.staff)
 
 
-class _Context:
+class Context:
     """The CEL context of one response, built when the first line needs it (30 us)."""
 
     def __init__(self, facts: Facts) -> None:
@@ -96,22 +96,8 @@ class _Context:
         return self._context
 
 
-def _candidates(rules: RuleSet, facts: Facts) -> list[int]:
-    places = list(rules.unindexed)
-    index = rules.index
-    for path in rules.indexed_paths:
-        value = facts.get(path)
-        if value is None:
-            continue
-        if path in LISTS:
-            for member in value:
-                places += index.get((path, member), ())
-        else:
-            places += index.get((path, value), ())
-    return sorted(set(places)) if len(places) > 1 else places
-
-
-def _ask(rule: Rule, facts: Facts, context: Callable[[], Any]) -> Verdict:
+def ask(rule: Rule, facts: Facts, context: Callable[[], Any]) -> Verdict:
+    """What one rule says of *facts*. Never raises. *context* gives the CEL context, when a line needs it."""
     if rule.sites and facts.get("attributes.site") not in rule.sites:
         return _OTHER_SITE
     if rule.segments and facts.get("attributes.segment") not in rule.segments:

@@ -20,6 +20,7 @@ from rules.facts import LISTS, PLAIN, SENTIMENT, Vocabulary
 from rules.packs import Pack
 from rules.parse_roster import parse_roster
 from rules.parse_rules import RuleReader
+from rules.parse_windows import read_windows
 from rules.problems import Problem, RuleFileErrors, one_of
 from rules.roster import Roster
 from rules.ruleset import RuleSet
@@ -212,6 +213,7 @@ class _Loader:
         reader = RuleReader(self, sheet, words, roster, patterns, self._metrics)
         reader.calendar = calendar
         rules = reader.read(top.get("rules"))
+        windows = read_windows(reader, sheet, words, top.get("rules"), name, zone)
         templates = {
             Path(p).stem: self._template(Path(p).stem) for p in sorted(self.used) if p.startswith("templates/")
         }
@@ -227,6 +229,7 @@ class _Loader:
             staff=staff,
             calendars={c.key: c for c in self.law()[1].values()},
             zone=zone,
+            windows=windows,
         )
 
     def calendar_named(self, sheet: Sheet, node: YamlNode | None) -> Calendar | None:

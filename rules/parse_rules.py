@@ -63,6 +63,11 @@ class Files(Protocol):
         """The name of the template that *node* asks for, once it is known to be there."""
 
 
+def has_window(node: YamlNode) -> bool:
+    """Whether a rule is one with memory."""
+    return "window" in Sheet("", []).map(node, None)
+
+
 class RuleReader:
     """The rules of one set."""
 
@@ -80,28 +85,43 @@ class RuleReader:
         self._context = cel.Context(self._full.tree())
         self.calendar: Calendar | None = None
         """The set's own, for clocks that count on one and name none."""
+        self.ids: set[str] = set()
+        """Of all the rules, those with a window too."""
 
     def read(self, node: YamlNode | None) -> list[Rule]:
+        """The rules without memory; `parse_windows.py` reads those with a `window`."""
         rules: list[Rule] = []
-        ids: set[str] = set()
-        for member in self._sheet.list(node):
-            rule = self._rule(member)
-            if rule.id in ids:
-                self._sheet.problem(member, f"the rule {rule.id} a second time", "an id of its own")
-            ids.add(rule.id)
-            rules.append(rule)
-        if node is not None and not rules:
+        members = list(self._sheet.list(node))
+        for member in members:
+            if not has_window(member):
+                rules.append(self._rule(member))
+            name = self.id_of(member)
+            if name in self.ids:
+                self._sheet.problem(member, f"the rule {name} a second time", "an id of its own")
+            self.ids.add(name)
+        if node is not None and not members:
             self._sheet.problem(node, "no rules", "at least one")
-        if node is not None and len(rules) > MAX_RULES:
-            self._sheet.problem(node, f"{len(rules)} rules", f"at most {MAX_RULES}")
+        if node is not None and len(members) > MAX_RULES:
+            self._sheet.problem(node, f"{len(members)} rules", f"at most {MAX_RULES}")
         return rules
 
+    def id_of(self, node: YamlNode) -> str:
+        """The id that a rule gives itself; empty when it gives none, which is a problem noted elsewhere."""
+        quiet = Sheet("", [])
+        return quiet.text(quiet.map(node, None).get("id"))
+
     def _rule(self, node: YamlNode) -> Rule:
+        fields = self._sheet.map(node, _RULE_KEYS, ("id", "when", "case"))
+        return self.asking(node, fields, fields.get("when"), self.case(fields.get("case")))
+
+    def asking(
+        self, node: YamlNode, fields: Mapping[str, YamlNode], conditions: YamlNode | None, case: CaseSpec
+    ) -> Rule:
+        """The rule of *fields*, whose place is *node*, that fires when the lines below *conditions* hold."""
         sheet = self._sheet
-        fields = sheet.map(node, _RULE_KEYS, ("id", "when", "case"))
-        when = sheet.map(fields.get("when"), ("all", "any", "none"))
-        if "when" in fields and not when:
-            sheet.problem(fields["when"], "no condition", "all:, any: or none: with lines below it")
+        when = sheet.map(conditions, ("all", "any", "none"))
+        if conditions is not None and not when:
+            sheet.problem(conditions, "no condition", "all:, any: or none: with lines below it")
         only = sheet.map(fields.get("only"), ("sites", "segments"))
         written = json.dumps(plain(node), sort_keys=True, ensure_ascii=False)
         return Rule(
@@ -113,7 +133,7 @@ class RuleReader:
             none=self._lines(when.get("none")),
             sites=frozenset(sheet.texts(only.get("sites"))),
             segments=frozenset(sheet.texts(only.get("segments"))),
-            case=self._case(fields.get("case")),
+            case=case,
         )
 
     def _lines(self, node: YamlNode | None) -> tuple[Line, ...]:
@@ -129,7 +149,8 @@ class RuleReader:
                 self._sheet.problem(member, found, expected)
         return tuple(lines)
 
-    def _case(self, node: YamlNode | None) -> CaseSpec:
+    def case(self, node: YamlNode | None) -> CaseSpec:
+        """What to open, as written below `case`."""
         sheet, files = self._sheet, self._files
         fields = sheet.map(node, _CASE_KEYS, ("type", "owner"))
         clocks = [self._clock(name, entry) for name, entry in sheet.map(fields.get("clocks"), None).items()]

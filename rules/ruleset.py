@@ -1,11 +1,13 @@
 """A rule set: everything that judges one programme's responses, as one immutable value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from rules.calendar import Calendar
 from rules.conditions import Feature, Line
+from rules.facts import LISTS, Facts
+from rules.kinds import Role, Window
 from rules.model import CaseSpec
 from rules.roster import Roster
 from rules.templates import Template
@@ -44,6 +46,60 @@ class Rule:
         return ()
 
 
+class WindowRule:
+    """One rule with memory: what counts, and as what; how it is watched; and the systemic alert that it opens."""
+
+    def __init__(
+        self,
+        *,
+        window: Window,
+        asks: tuple[tuple[Role, Rule], ...],
+        part: Rule | None,
+        case: CaseSpec,
+        mutes: tuple[str, ...] = (),
+    ) -> None:
+        self.window = window
+        self.asks = asks
+        """A response counts in the role of each that fires; one alone, but for a sequence."""
+        self.part = part
+        """For a share: asked of a response that counts, whether it is of the part."""
+        self.case = case
+        self.mutes = mutes
+        """Rules whose notices wait while an alert of this one is open."""
+
+
+class Index:
+    """Which rules have to be asked, by one thing that a response must have; those without it are left out."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.places: dict[Feature, tuple[int, ...]] = {}
+        """Feature to the rules (by place) that need it."""
+        always = []
+        for place, rule in enumerate(rules):
+            features = rule.features()
+            for feature in features:
+                self.places[feature] = (*self.places.get(feature, ()), place)
+            if not features:
+                always.append(place)
+        self.always = tuple(always)
+        """Rules that have to be asked about every response."""
+        self.paths = frozenset(path for path, _ in self.places)
+
+    def candidates(self, facts: Facts) -> list[int]:
+        """Places of the rules that may fire on *facts*, ascending."""
+        places = list(self.always)
+        for path in self.paths:
+            value = facts.get(path)
+            if value is None:
+                continue
+            if path in LISTS:
+                for member in value:
+                    places += self.places.get((path, member), ())
+            else:
+                places += self.places.get((path, value), ())
+        return sorted(set(places)) if len(places) > 1 else places
+
+
 class RuleSet:
     """The rules of one set with all that they refer to."""
 
@@ -60,6 +116,7 @@ class RuleSet:
         staff: Matcher,
         calendars: Mapping[str, Calendar] = MappingProxyType({}),
         zone: str = "UTC",
+        windows: tuple[WindowRule, ...] = (),
     ) -> None:
         self.name, self.hash = name, hash
         """`hash` is of the content of every file it was made from."""
@@ -72,15 +129,8 @@ class RuleSet:
         """By key, which holds a hash: those of this set, and any that open cases began with."""
         self.zone = zone
         """In which people are told times."""
-        self.index: dict[Feature, tuple[int, ...]] = {}
-        """Feature to the rules (by place) that need it."""
-        unindexed = []
-        for place, rule in enumerate(rules):
-            features = rule.features()
-            for feature in features:
-                self.index[feature] = (*self.index.get(feature, ()), place)
-            if not features:
-                unindexed.append(place)
-        self.unindexed = tuple(unindexed)
-        """Rules that have to be asked about every response."""
-        self.indexed_paths = frozenset(path for path, _ in self.index)
+        self.index = Index(rules)
+        self.windows = windows
+        """The rules with memory."""
+        self.window_asks = tuple((rule, role, ask) for rule in windows for role, ask in rule.asks)
+        self.window_index = Index([ask for _, _, ask in self.window_asks])
