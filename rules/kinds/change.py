@@ -6,7 +6,8 @@ from rules.kinds.values import Event, Kind, Seen, Track, Window
 
 
 class Change(Kind, frozen=True, kw_only=True, tag="change"):
-    """True when a response's number is `by` or more below one given earlier, less than `within_s` before it.
+    """True when a response's number is `by` or more below one given earlier, less than `within_s` before it
+    and not so long before the watermark.
 
     Against the highest of that time, not the last one, so that a slow slide is seen too. Two of the same second have
     no order and are not compared. One that comes out of order is compared both ways.

@@ -17,8 +17,8 @@ from rules.kinds.values import Event, Kind, Role, Seen, Track, Window
 
 
 class Sequence(Kind, frozen=True, kw_only=True, tag="sequence"):
-    """a then b: true at once when a b stands in [a, a + within), in whatever order they came. Each b that makes it so,
-    or a that does, joins.
+    """a then b: true at once when a b stands in [a, a + within), in whatever order they came, as long as the
+    watermark has not passed a + within. Each b that makes it so, or a that does, joins.
 
     a without b: true at a + within, when the watermark has passed it and no b of another response stands between.
     Each such a joins; one that a b answered breaks the row that `open_after` counts. A b that comes later still

@@ -131,8 +131,9 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     key: str
     what: What
-    """`late`: older than every open window. `ids`, `values`: more than are remembered, the oldest was let go of, or
-    the new one not taken. `keys`: more keys than are remembered, and this one was forgotten."""
+    """`late`: older than every open window (so may a correction be). `ids`: more responses than are remembered, and
+    the oldest was let go of. `values`: more than are remembered, and this one was not taken. `keys`: more keys than
+    are remembered, and this one was forgotten."""
     count: int = 1
 
 
