@@ -196,14 +196,11 @@ def ended(window: Window, track: Track, value: str, until: Instant, why: str) ->
 
 
 def end_due(window: Window, track: Track, at: Instant) -> list[Event]:
-    """End the alerts whose time was over at *at*, a watermark."""
-    events: list[Event] = []
-    if window.kind.lingers:
-        for value, alert in list(track.alerts.items()):
-            until = Instant(alert.last_at + window.stay_open_s)
-            if until <= at:
-                events.append(ended(window, track, value, until, "not true any more"))
-    return events
+    """End the alerts whose time was over at *at*, a watermark; in the order of their ends."""
+    if not track.alerts or not window.kind.lingers:
+        return []
+    over = sorted((Instant(alert.last_at + window.stay_open_s), value) for value, alert in track.alerts.items())
+    return [ended(window, track, value, until, "not true any more") for until, value in over if until <= at]
 
 
 def dropped(window: Window, track: Track, what: What, count: int = 1) -> Dropped:

@@ -113,7 +113,6 @@ class Drawer:
             if window is None:
                 continue  # `retire` has not been told yet
             track, found = wake(window, self._track(place), at)
-            self._slots[place].wake_at = None
             self._keep(window, place, track, False)
             events += found
         return events

@@ -26,7 +26,7 @@ class Alarm:
         self.row: dict[str, int] = {}
 
     def end_until(self, watermark: int) -> None:
-        for value, (opened, since, last, total) in list(self.open.items()):
+        for value, (opened, since, last, total) in sorted(self.open.items(), key=lambda entry: (entry[1][2], entry[0])):
             until = last + self.window.stay_open_s
             if until <= watermark:
                 del self.open[value]
