@@ -85,16 +85,22 @@ class Line:
         self.features: tuple[Feature, ...] = ()
         self._program: Any = None
         self._native = self._compile_native()
+        self.roots: frozenset[str] = frozenset()
+        """The names, up to their first dot, that CEL must be given; none for a line that is worked out without it."""
         if self._native is None:
             self._program = cel.compile(source)
+            self.roots = frozenset(path.partition(".")[0] for path in self.paths)
 
-    def holds(self, facts: Facts, context: Callable[[], Any]) -> bool:
-        """Whether it is true of *facts*. Raises Unknown or LineError. *context* gives the shared CEL context."""
+    def holds(self, facts: Facts, context: Callable[[bool], Any]) -> bool:
+        """Whether it is true of *facts*. Raises Unknown or LineError.
+
+        *context* gives the shared CEL context: the whole of it when asked with True, else at least all `roots`.
+        """
         if self._native is not None:
             answer = self._native(facts)
             if answer is not None:
                 return answer
-        return self._by_cel(facts, context())
+        return self._by_cel(facts, context(self._native is not None))
 
     def _by_cel(self, facts: Facts, context: Any) -> bool:
         if self._program is None:

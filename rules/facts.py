@@ -3,7 +3,7 @@
 Absent things are left out, never null: a line that asks for one is "not applicable". Numbers are doubles.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -77,22 +77,25 @@ class Facts:
         self._known[path] = found
         return found
 
-    def tree(self) -> dict[str, Any]:
-        """Everything as the nested maps that CEL is given; patterns worked out."""
+    def tree(self, roots: Collection[str] | None = None) -> dict[str, Any]:
+        """Everything, or what is below *roots*, as the nested maps that CEL is given; patterns worked out."""
         whole = dict(self._known)
         for path in (*_ON_DEMAND, *("match." + name for name in self._patterns)):
-            if (value := self.get(path)) is not None:
+            if (roots is None or path.partition(".")[0] in roots) and (value := self.get(path)) is not None:
                 whole[path] = value
         tree: dict[str, Any] = {}
         for path, value in whole.items():
             head, _, rest = path.partition(".")
+            if roots is not None and head not in roots:
+                continue
             plain = list(value) if isinstance(value, tuple) else value
             if rest:
                 tree.setdefault(head, {})[rest] = plain
             else:
                 tree[head] = plain
         for name in MAPS:
-            tree.setdefault(name, {})
+            if roots is None or name in roots:
+                tree.setdefault(name, {})
         return tree
 
 

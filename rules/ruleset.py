@@ -134,3 +134,8 @@ class RuleSet:
         """The rules with memory."""
         self.window_asks = tuple((rule, role, ask) for rule in windows for role, ask in rule.asks)
         self.window_index = Index([ask for _, _, ask in self.window_asks])
+        asked = [*rules, *(ask for _, _, ask in self.window_asks), *(rule.part for rule in windows if rule.part)]
+        self.roots = frozenset(
+            root for rule in asked for line in (*rule.all, *rule.any, *rule.none) for root in line.roots
+        )
+        """Names that the lines which need CEL ask for, up to their first dot."""

@@ -38,7 +38,7 @@ def watch(rules: RuleSet, response: Response, reading: Reading, case: str = "") 
     if not rules.windows:
         return _NOTHING
     facts = facts_of(rules, response, reading)
-    context = Context(facts).get
+    context = Context(facts, rules.roots).get
     found: list[WindowFact] = []
     failures: list[RuleFailure] = []
     for place in rules.window_index.candidates(facts):
@@ -54,7 +54,7 @@ def watch(rules: RuleSet, response: Response, reading: Reading, case: str = "") 
     return Watched(facts=tuple(found), failures=tuple(failures)) if found or failures else _NOTHING
 
 
-def _part(rule: WindowRule, facts: Facts, context: Callable[[], Any], failures: list[RuleFailure]) -> Role:
+def _part(rule: WindowRule, facts: Facts, context: Callable[[bool], Any], failures: list[RuleFailure]) -> Role:
     assert rule.part is not None
     verdict = ask(rule.part, facts, context)
     if verdict.outcome is Outcome.FAILED:

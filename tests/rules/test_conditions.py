@@ -39,6 +39,15 @@ _lines = st.one_of(
     st.sampled_from(["match.swearing", "!match.swearing", "attributes.vip", "!attributes.vip", "attributes.site"]),
     st.sampled_from(["size(text) > 3", "size(staff) == 0", "has(scores.nps)", "!has(scores.csat)"]),
     _texts.map(lambda t: f'text.contains("{t}")'),
+    st.sampled_from(
+        [
+            'themes.exists(t, t.startsWith("staff"))',
+            'scores.nps < 3.0 || channel == "sms"',
+            'text.endsWith("you")',
+            "match.swearing || sentiment.compound < 0.0",
+            'has(attributes.site) ? attributes.site == "leeds" : false',
+        ],
+    ),
 )
 _whole = st.one_of(_lines, st.lists(_lines, min_size=2, max_size=3).map(" && ".join))
 _responses = st.builds(
@@ -73,8 +82,10 @@ def verdict(work_out: Any) -> Any:
 def test_a_line_says_what_cel_says(source: str, said: Any) -> None:
     facts = facts_of(SET, said, READER.read(said))
     line = Line(source)
-    context = cel.Context(facts.tree())
-    assert verdict(lambda: line.holds(facts, lambda: context)) == verdict(lambda: line.plainly(facts, context))
+    context, some = cel.Context(facts.tree()), cel.Context(facts.tree(line.roots))
+    assert verdict(lambda: line.holds(facts, lambda whole: context if whole else some)) == verdict(
+        lambda: line.plainly(facts, context)
+    )
 
 
 @settings(max_examples=200)
