@@ -8,7 +8,7 @@ ROUNDS ?= 20
 RESPONSES ?= 100000
 SEED ?=
 
-.PHONY: help setup demo test test-kafka check storm bench bench-latency bench-throughput bench-replay bench-quality lock clean
+.PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -52,6 +52,9 @@ bench-replay: setup ## responses a second of virtual time, as a share of bare va
 
 bench-quality: setup ## how often the reading is right, and its cost, on the CSVs of DATA
 	$(BIN)/python -m benchmarks.bench_quality "$(DATA)"
+
+bench-rules: setup ## a response judged by 10, 100 and 1,000 rules; a step of a window beside 100,000 live keys
+	$(BIN)/python -m benchmarks.bench_rules
 
 bench: setup ## every benchmark that needs no data
 	@for b in $(filter-out %/bench_quality.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
