@@ -7,7 +7,6 @@ the reading that it takes VADER's parts from is `reading.py`.
 """
 
 import math
-import re
 from array import array
 from collections.abc import Sequence
 from heapq import nlargest, nsmallest
@@ -20,6 +19,7 @@ import msgspec
 
 from scoring.reading import Sentiment
 from scoring.vader import vader
+from scoring.words import words_of
 
 VERSION = 1
 """Of the bytes that `Learner.dump` gives."""
@@ -36,7 +36,6 @@ VADER_ALERT = 0.525
 """Risk from which VADER's label is negative: a compound of -0.05."""
 
 _Values = TypeVar("_Values", "array[int]", "array[float]")
-_WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
 _MASK = SLOTS - 1
 _DENSE = 4
 """Weights of their own: one for every text, then VADER's compound, negative and positive."""
@@ -316,7 +315,7 @@ _TAUGHT = array("f", (_START,))[0]
 
 
 def _words(text: str) -> list[str]:
-    return _WORDS.findall(text[:LONGEST].lower().replace("’", "'"))
+    return words_of(text[:LONGEST])
 
 
 def _look(text: str, context: Context) -> tuple[list[str], list[int]]:
