@@ -51,7 +51,7 @@ bench-replay: setup ## responses a second of virtual time, as a share of bare va
 	$(BIN)/python -m benchmarks.bench_replay --responses $(RESPONSES)
 
 bench-quality: setup ## how often the reading is right, and its cost, on the CSVs of DATA
-	$(BIN)/python -m benchmarks.bench_quality "$(DATA)"
+	$(BIN)/python -m benchmarks.bench_quality "$(DATA)" $(ARGS)
 
 bench-rules: setup ## a response judged by 10, 100 and 1,000 rules; a step of a window beside 100,000 live keys
 	$(BIN)/python -m benchmarks.bench_rules

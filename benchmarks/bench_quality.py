@@ -1,23 +1,21 @@
 """How often the reading of a text is right, on texts with labels or scores, and what it costs beside vaderSentiment.
 
-DATA is a CSV, gzipped or not, or a folder of them. Each is read in the order of its timestamps (of its lines where it
-has none), for every target it has a column for: `label` 1 to 5, from 4 on negative; `score` or `stars` 1 to 5, up to
-2 negative; a `score` that goes below zero is negative below it. Two figures of each: every text is scored before its
-label is learned, and all after the first 70 % scored by what was learned from those. `--text`, `--score` and `--label`
-name other columns, `--question` and `--channel` what they say of a text.
+DATA is a CSV, gzipped or not, or a folder of them. Columns, scales, dates and languages are guessed, each guess is
+told, and `--text`, `--score`, `--label`, `--themes`, `--time`, `--question`, `--channel`, `--language`, `--negative`
+overrule it (`quality_data.py`). Each file is read in the order of its dates, of its lines where it has none. Two
+figures of each: every text is scored before its label is learned, and all after the first 70 % scored by what was
+learned from those. In a language that VADER does not read, VADER says 0.5 of every text.
 
-Run: `make bench-quality DATA=folder`. The question and the channel are taken from the columns of these names.
+Run: `make bench-quality DATA=folder`, `make bench-quality DATA=file.csv ARGS="--score rating --negative '<=2'"`.
 """
 
 import argparse
-import csv
-import gzip
-import io
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,96 +23,43 @@ from typing import Any
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from benchmarks.common import RESULTS, machine
+from benchmarks.quality_data import Columns, Unreadable, columns_of, contexts, in_order, lines, target, themes_of
+from benchmarks.quality_figures import FEW, figures, theme_figures
 from scoring.learned import VADER_ALERT, Context, Learner
+from scoring.learned_themes import ThemeLearner
+from scoring.reading import Sentiment
 from scoring.vader import vader
 
 LEARNED_SHARE = 0.7
-CALIBRATION_BINS = 10
 PASSES = 7
 LONG_RUN = 100_000
 """Texts learned before the rate of a learner that has seen much is taken."""
-TEXT = ("text", "comment", "review", "verbatim", "narrative")
-SCORE = ("score", "stars", "rating")
-LABEL = ("label", "sentiment", "criticality")
-TIME = ("timestamp", "occurred_at", "date", "time")
+THEMES_LONG_RUN = 20_000
+"""Learning themes goes over nine texts for each; what is read then is the same however many they were."""
+FEWEST = 40
+"""Texts below which nothing is measured, and of the rarer kind a tenth of it."""
+
+Texts = Sequence[tuple[str, Context]]
 
 
-def column(header: Sequence[str], given: str, guesses: Sequence[str]) -> str:
-    """The column *given*, else the first whose name is guessed; empty when there is none."""
-    if given:
-        return given if given in header else ""
-    known = {name.strip().lower(): name for name in header}
-    return next((known[guess] for guess in guesses if guess in known), "")
+def mood(text: str, context: Context) -> Sentiment | None:
+    """What VADER says, as the flow asks it: English only."""
+    return vader().score(text) if context.language == "en" else None
 
 
-def lines(path: Path) -> list[dict[str, str]]:
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    csv.field_size_limit(1 << 24)
-    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
-
-
-def number(cell: str | None) -> float | None:
-    try:
-        return float(cell or "")
-    except ValueError:
-        return None
-
-
-def auc(risks: Sequence[float], truths: Sequence[bool]) -> float:
-    """The chance that of two texts the negative one was given the higher risk; equal ones count half."""
-    order = sorted(zip(risks, truths, strict=True))
-    won = below = 0.0
-    place = 0
-    while place < len(order):
-        end = place
-        while end < len(order) and order[end][0] == order[place][0]:
-            end += 1
-        negative = sum(truth for _, truth in order[place:end])
-        calm = end - place - negative
-        won += negative * (below + calm / 2)
-        below += calm
-        place = end
-    pairs = below * (len(order) - below)
-    return won / pairs if pairs else 0.5
-
-
-def figures(risks: Sequence[float], alerts: Sequence[bool], truths: Sequence[bool]) -> dict[str, Any]:
-    """Macro-F1, AUC, precision, recall, the confusion table and the calibration of one scorer."""
-    cells = [[0, 0], [0, 0]]
-    for alert, truth in zip(alerts, truths, strict=True):
-        cells[truth][alert] += 1
-    (passed, false_alarms), (missed, caught) = cells
-    wrong = missed + false_alarms
-    bins: list[list[float]] = [[0.0, 0.0, 0.0] for _ in range(CALIBRATION_BINS)]
-    for risk, truth in zip(risks, truths, strict=True):
-        held = bins[min(int(risk * CALIBRATION_BINS), CALIBRATION_BINS - 1)]
-        held[0] += 1
-        held[1] += risk
-        held[2] += truth
-    return {
-        "macro_f1": round(caught / (2 * caught + wrong or 1) + passed / (2 * passed + wrong or 1), 4),
-        "auc": round(auc(risks, truths), 4),
-        "precision": round(caught / (caught + false_alarms or 1), 4),
-        "recall": round(caught / (caught + missed or 1), 4),
-        "calibration_error": round(sum(abs(said - true) for _, said, true in bins) / (len(truths) or 1), 4),
-        "calibration": [[int(n), round(said / n, 3), round(true / n, 3)] for n, said, true in bins if n],
-        "confusion": {"caught": caught, "missed": missed, "false_alarms": false_alarms, "passed": passed},
-    }
-
-
-def run(texts: Sequence[tuple[str, Context]], truths: Sequence[bool], learned: int) -> dict[str, Any]:
+def run(texts: Texts, truths: Sequence[bool], learned: int) -> dict[str, Any]:
     """The figures of all three scorers when only the first *learned* labels are taught; of those after, if any."""
     learner = Learner()
     told: dict[str, tuple[list[float], list[bool]]] = {"vader": ([], []), "learned": ([], []), "blend": ([], [])}
     for place, ((text, context), truth) in enumerate(zip(texts, truths, strict=True)):
-        sentiment = vader().score(text)
+        sentiment = mood(text, context)
         risk = learner.score(text, context, sentiment)
-        assert risk is not None
-        assert risk.vader is not None, "English is what VADER reads"
+        beside = 0.5 if sentiment is None else (1.0 - sentiment.compound) / 2
+        said = learner.learned(text, context, sentiment)
         for name, value, alert in (
-            ("vader", risk.vader, risk.vader >= VADER_ALERT),
-            ("learned", risk.learned, risk.learned >= learner.alert_at(context)),
-            ("blend", risk.risk, risk.is_alert),
+            ("vader", beside, beside >= VADER_ALERT),
+            ("learned", said, said >= learner.alert_at(context)),
+            ("blend", 0.5 if risk is None else risk.risk, risk is not None and risk.is_alert),
         ):
             told[name][0].append(value)
             told[name][1].append(alert)
@@ -124,25 +69,24 @@ def run(texts: Sequence[tuple[str, Context]], truths: Sequence[bool], learned: i
     return {name: figures(risks[since:], alerts[since:], truths[since:]) for name, (risks, alerts) in told.items()}
 
 
-def rates(texts: Sequence[tuple[str, Context]], truths: Sequence[bool]) -> dict[str, float]:
+def rates(texts: Texts, truths: Sequence[bool]) -> dict[str, float]:
     """Texts a second on one core after 100,000 texts: the package; VADER's parts and the risk; learned from as well.
 
     The best of several passes, taken in turns, so that a busy machine disturbs the ratios least.
     """
     package = SentimentIntensityAnalyzer()
-    fast = vader()
     learner = Learner()
 
     def learn(rounds: int = 1) -> None:
         for _ in range(rounds):
             for (text, context), truth in zip(texts, truths, strict=True):
-                sentiment = fast.score(text)
+                sentiment = mood(text, context)
                 learner.score(text, context, sentiment)
                 learner.learn(text, context, sentiment, truth)
 
     def score() -> None:
         for text, context in texts:
-            learner.score(text, context, fast.score(text))
+            learner.score(text, context, mood(text, context))
 
     def bare() -> None:
         for text, _ in texts:
@@ -150,92 +94,172 @@ def rates(texts: Sequence[tuple[str, Context]], truths: Sequence[bool]) -> dict[
 
     learn(max(1, LONG_RUN // len(texts)))
     steps = {"vader_package": bare, "scored": score, "scored_and_learned": learn}
+    return _best(steps, len(texts))
+
+
+def run_themes(texts: Texts, truths: Sequence[frozenset[str]], learned: int) -> dict[str, Any]:
+    """The figures of the learned themes when only the first *learned* texts are taught; of those after, if any."""
+    learner = ThemeLearner()
+    said = []
+    for place, ((text, context), truth) in enumerate(zip(texts, truths, strict=True)):
+        said.append({one.path for one in learner.suggest(text, context)})
+        if place < learned:
+            learner.learn(text, context, (), truth)
+    since = learned if learned < len(texts) else 0
+    counts = Counter(theme for truth in truths for theme in truth)
+    return theme_figures(said[since:], truths[since:], counts)
+
+
+def theme_rates(texts: Texts, truths: Sequence[frozenset[str]]) -> dict[str, float]:
+    """Texts a second on one core: the package; VADER's parts and the themes of a frozen model, after many texts."""
+    package = SentimentIntensityAnalyzer()
+    learner = ThemeLearner()
+    for _ in range(max(1, THEMES_LONG_RUN // len(texts))):
+        for (text, context), truth in zip(texts, truths, strict=True):
+            learner.learn(text, context, (), truth)
+    frozen = learner.frozen(texts[0][1].programme)
+    assert frozen is not None
+
+    def bare() -> None:
+        for text, _ in texts:
+            package.polarity_scores(text)
+
+    def read() -> None:
+        for text, context in texts:
+            mood(text, context)
+            frozen.suggest(text, context)
+
+    return _best({"vader_package": bare, "with_themes": read}, len(texts))
+
+
+def _best(steps: dict[str, Callable[[], None]], texts: int) -> dict[str, float]:
+    """Texts a second of each step, the best of several passes taken in turns, and the ratios to the first."""
     best = dict.fromkeys(steps, math.inf)
     for _ in range(PASSES):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
             best[name] = min(best[name], time.perf_counter() - start)
-    made = {name: round(len(texts) / seconds, 1) for name, seconds in best.items()}
-    made["ratio_scored"] = round(made["scored"] / made["vader_package"], 3)
-    made["ratio_scored_and_learned"] = round(made["scored_and_learned"] / made["vader_package"], 3)
+    made = {name: round(texts / seconds, 1) for name, seconds in best.items()}
+    bare, *others = made
+    made.update({f"ratio_{name}": round(made[name] / made[bare], 3) for name in others})
     return made
 
 
 def measure(path: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    """Everything there is to say of one file, by target; empty when it has no score and no label."""
+    """Everything there is to say of one file, by target; empty when it has no text, or nothing that says of one."""
     rows = lines(path)
-    header = list(rows[0]) if rows else []
-    text, when = column(header, asked.text, TEXT), column(header, "", TIME)
-    question, channel = column(header, asked.question, ("question",)), column(header, asked.channel, ("channel",))
-    if not text:
+    columns = columns_of(rows, lambda name: str(getattr(asked, name)))
+    if not columns.text:
         return {}
-    if when:
-        rows.sort(key=lambda row: row[when] or "")
+    rows, order = in_order([row for row in rows if row[columns.text].strip()], columns.time)
+    every = contexts(rows, columns, path.name.split(".")[0], asked.language)
     made: dict[str, Any] = {}
-    for target, name in (("label", column(header, asked.label, LABEL)), ("score", column(header, asked.score, SCORE))):
-        known = [(row, value) for row in rows if name and (value := number(row[name])) is not None and row[text]]
-        if not known:
-            continue
-        if target == "label":
-            truths = [value >= 4 for _, value in known]
-        elif min(value for _, value in known) < 0:
-            truths = [value < 0 for _, value in known]
-        else:
-            truths = [value <= 2 for _, value in known]
-        texts = [
-            (
-                row[text],
-                Context(
-                    programme=path.stem,
-                    language="en",
-                    channel=(row[channel] or "") if channel else "",
-                    question=(row[question] or "") if question else "",
-                ),
-            )
-            for row, _ in known
-        ]
-        made[target] = {
-            "texts": len(texts),
-            "negative": sum(truths),
-            "test_then_learn": run(texts, truths, len(texts)),
-            "frozen_70": run(texts, truths, int(len(texts) * LEARNED_SHARE)),
-            "per_second": rates(texts, truths),
-        }
+    for kind, name in (("label", columns.label), ("score", columns.score)):
+        if name:
+            found = _target(rows, every, columns, name, asked.negative, order)
+            if found:
+                made[kind] = found
+    if columns.themes:
+        themes = [(n, themes_of(row[columns.themes])) for n, row in enumerate(rows)]
+        known = [(n, truth) for n, truth in themes if truth]
+        if len(known) >= FEWEST and len({theme for _, truth in known for theme in truth}) > 1:
+            texts = [(rows[n][columns.text], every[n]) for n, _ in known]
+            truths = [truth for _, truth in known]
+            made["themes"] = {
+                "column": columns.themes,
+                "order": order,
+                "texts": len(texts),
+                "themes": len({theme for truth in truths for theme in truth}),
+                "test_then_learn": run_themes(texts, truths, len(texts)),
+                "frozen_70": run_themes(texts, truths, int(len(texts) * LEARNED_SHARE)),
+                "per_second": theme_rates(texts, truths),
+            }
     return made
+
+
+def _target(
+    rows: Sequence[dict[str, str]], every: Sequence[Context], columns: Columns, name: str, negative: str, order: str
+) -> dict[str, Any]:
+    wanted = target(rows, name, columns.text, negative)
+    known = [(n, truth) for n, truth in enumerate(wanted.truths) if truth is not None]
+    truths = [truth for _, truth in known]
+    if len(truths) < FEWEST or min(sum(truths), len(truths) - sum(truths)) < FEWEST // 10:
+        print(f"{name}: {sum(truths)} negative of {len(truths)} texts are too few to measure", file=sys.stderr)
+        return {}
+    texts = [(rows[n][columns.text], every[n]) for n, _ in known]
+    return {
+        "column": name,
+        "negative_is": wanted.rule,
+        "order": order,
+        "languages": dict(Counter(context.language for _, context in texts).most_common()),
+        "texts": len(texts),
+        "negative": sum(truths),
+        "test_then_learn": run(texts, truths, len(texts)),
+        "frozen_70": run(texts, truths, int(len(texts) * LEARNED_SHARE)),
+        "per_second": rates(texts, truths),
+    }
 
 
 def table(name: str, measured: dict[str, Any]) -> str:
     told = []
-    for target, found in measured.items():
-        told.append(f"{name}, {target}: {found['texts']} texts, {found['negative']} negative")
-        for how in ("test_then_learn", "frozen_70"):
+    for kind, found in measured.items():
+        if kind == "themes":
             told.append(
-                f"  {how:<16} macro-F1    AUC  precision  recall  calibration error  caught/missed/false/passed"
+                f"{name}, {found['column']}: {found['texts']} texts, {found['themes']} themes; {found['order']}"
             )
-            for scorer, f in found[how].items():
-                cells = "/".join(map(str, f["confusion"].values()))
-                told.append(
-                    f"    {scorer:<14} {f['macro_f1']:8.3f} {f['auc']:6.3f} {f['precision']:10.3f} {f['recall']:7.3f}"
-                    f" {f['calibration_error']:18.3f}  {cells}"
-                )
-            bins = "  ".join(f"{said:.2f}:{true:.2f}({n})" for n, said, true in found[how]["blend"]["calibration"])
-            told.append(f"    blend, said:true(texts)  {bins}")
+            told.append(f"  {'':<16} micro-F1  macro-F1  of those with {FEW} texts  precision  recall")
+            for how in ("test_then_learn", "frozen_70"):
+                micro, macro, many, precision, recall = found[how].values()
+                told.append(f"  {how:<16} {micro:8.3f} {macro:9.3f} {many:23.3f} {precision:10.3f} {recall:7.3f}")
+        else:
+            spoken = ", ".join(f"{language} {count}" for language, count in found["languages"].items())
+            told.append(
+                f"{name}, {found['column']}: {found['texts']} texts ({spoken}), {found['negative']} negative"
+                f" ({found['negative_is']}); {found['order']}"
+            )
+            for how in ("test_then_learn", "frozen_70"):
+                told += _scorers(how, found[how])
         told += [f"  {what:<30} {rate:10,.2f}" for what, rate in found["per_second"].items()]
     return "\n".join(told)
+
+
+def _scorers(how: str, found: dict[str, Any]) -> list[str]:
+    told = [f"  {how:<16} macro-F1    AUC  precision  recall  calibration error  caught/missed/false/passed"]
+    for scorer, f in found.items():
+        cells = "/".join(map(str, f["confusion"].values()))
+        told.append(
+            f"    {scorer:<14} {f['macro_f1']:8.3f} {f['auc']:6.3f} {f['precision']:10.3f} {f['recall']:7.3f}"
+            f" {f['calibration_error']:18.3f}  {cells}"
+        )
+    for scorer in found:
+        bins = "  ".join(f"{said:.2f}:{true:.2f}({n})" for n, said, true in found[scorer]["calibration"])
+        told.append(f"    {scorer}, said:true(texts)  {bins}")
+    return told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_quality")
     parser.add_argument("data", type=Path)
-    for name in ("text", "score", "label", "question", "channel"):
+    for name in ("text", "score", "label", "themes", "time", "question", "channel"):
         parser.add_argument(f"--{name}", default="", help=f"the column of the {name}")
+    parser.add_argument("--language", default="", help="ISO 639-1 of every text, in place of what is detected")
+    parser.add_argument("--negative", default="", help="what is negative: '<=2', '>=4', or values with commas")
     asked = parser.parse_args()
     data: Path = asked.data
-    paths = sorted([*data.glob("*.csv"), *data.glob("*.csv.gz")]) if data.is_dir() else [data]
-    every = {path.name.split(".")[0]: made for path in paths if (made := measure(path, asked))}
+    paths = sorted(p for p in data.iterdir() if p.name.endswith((".csv", ".csv.gz"))) if data.is_dir() else [data]
+    every = {}
+    for path in paths:
+        try:
+            made = measure(path, asked)
+        except (Unreadable, OSError) as error:
+            sys.exit(f"{path.name}: {error}")
+        if made:
+            every[path.name.split(".")[0]] = made
+        else:
+            print(f"{path.name}: no text with a score, a label or a theme to it", file=sys.stderr)
     if not every:
-        sys.exit(f"no CSV with a text and a score or a label in {data}")
+        sys.exit(f"no CSV with a text and a score, a label or themes in {data}")
     told = "\n\n".join(table(name, made) for name, made in every.items())
     print(told)
     RESULTS.mkdir(exist_ok=True)

@@ -159,6 +159,13 @@ class Learner:
         self._models[key] = model
         model.learn(text, context, sentiment, label)
 
+    def learned(self, text: str, context: Context, sentiment: Sentiment | None) -> float:
+        """What the learned one alone says, whatever it has earned; 0.5 in a language that nobody taught."""
+        model = self._models.get((context.programme, context.language))
+        if model is None:
+            return 0.5 if sentiment is None else (1.0 - sentiment.compound) / 2
+        return model.learned(text, context, sentiment)
+
     def standing(self, programme: str, language: str) -> Standing | None:
         """What the model of this programme and language has earned; None when it was never taught."""
         model = self._models.get((programme, language))
@@ -227,6 +234,9 @@ class _Model:
             risk=risk, alert_at=alert_at, vader=beside, learned=learned, weight=weight,
             words=_weighed_most(words, parts, risk >= alert_at),
         )  # fmt: skip
+
+    def learned(self, text: str, context: Context, sentiment: Sentiment | None) -> float:
+        return self._learned(self._look(text, context)[1], sentiment)[0]
 
     def learn(self, text: str, context: Context, sentiment: Sentiment | None, label: bool) -> None:
         _, slots = self._look(text, context)
