@@ -1,4 +1,4 @@
-"""One attempt over HTTP: a POST that ends in `Answered` or `Failed`, never in an exception.
+"""One attempt over HTTP: a request that ends in `Answered` or `Failed`, never in an exception.
 
 Each endpoint has its own connections and its own threads for resolving names, so a receiver whose name server
 hangs holds up nobody else. No redirects, no cookies, no proxies from the environment.
@@ -21,31 +21,33 @@ DRAIN_BYTES = 64 * 1024
 DRAIN_S = 1.0
 
 
-class Poster:
-    """Posts to one endpoint. Made inside a running loop; `close` it."""
+class Caller:
+    """Makes requests for one receiver. Made inside a running loop; `close` it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._url = endpoint.url
-        self._resolver = _Resolver(endpoint.name)
+    def __init__(self, name: str, *, allow_private: bool, timeout_s: float) -> None:
+        self._resolver = _Resolver(name)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the flow bounds the attempts
                 keepalive_timeout=KEEP_ALIVE_S,
                 resolver=self._resolver,
-                socket_factory=guard(endpoint.allow_private),
+                socket_factory=guard(allow_private),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=endpoint.timeout_s),
+            timeout=aiohttp.ClientTimeout(total=timeout_s),
             auto_decompress=False,
         )
 
-    async def post(self, headers: Mapping[str, str], payload: bytes) -> Answered | Failed:
+    async def call(
+        self, method: str, url: str, headers: Mapping[str, str], payload: bytes | None = None
+    ) -> Answered | Failed:
         """One attempt. A status line decides: what happens to the rest of the answer changes nothing."""
         try:
-            async with self._session.post(self._url, data=payload, headers=headers, allow_redirects=False) as answer:
-                found = Answered(answer.status, answer.headers.get("retry-after", "")[:64])
-                await _drain(answer)
-                return found
+            async with self._session.request(
+                method, url, data=payload, headers=headers, allow_redirects=False
+            ) as answer:
+                retry_after = answer.headers.get("retry-after", "")[:64]
+                return Answered(answer.status, retry_after, await _drain(answer))
         except TimeoutError:
             return Failed("timeout")
         except (aiohttp.ClientConnectorDNSError, aiohttp.InvalidURL):
@@ -63,19 +65,32 @@ class Poster:
         await self._session.close()
 
 
-async def _drain(answer: aiohttp.ClientResponse) -> None:
-    """Read the rest of a short answer, so that the connection can be used again; give up on a long one."""
-    content, left = answer.content, DRAIN_BYTES
+class Poster(Caller):
+    """Posts to one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint.name, allow_private=endpoint.allow_private, timeout_s=endpoint.timeout_s)
+        self._url = endpoint.url
+
+    async def post(self, headers: Mapping[str, str], payload: bytes) -> Answered | Failed:
+        return await self.call("POST", self._url, headers, payload)
+
+
+async def _drain(answer: aiohttp.ClientResponse) -> bytes:
+    """The rest of a short answer, read so that the connection can be used again; empty for one we gave up on."""
+    content, read = answer.content, bytearray()
     try:
         async with asyncio.timeout(DRAIN_S):
             while not content.at_eof():
-                left -= len(await content.readany())
-                if left < 0:
+                read += await content.readany()
+                if len(read) > DRAIN_BYTES:
                     break
+            else:
+                return bytes(read)
     except (TimeoutError, aiohttp.ClientError, OSError):
-        left = -1  # the status has been read, and stands; only the connection is spent
-    if left < 0:
-        answer.close()
+        pass  # the status has been read, and stands; only the connection is spent
+    answer.close()
+    return b""
 
 
 class _Resolver(AbstractResolver):
