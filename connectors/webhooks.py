@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from fnmatch import fnmatchcase
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -163,6 +163,8 @@ class Answered(msgspec.Struct, frozen=True):
     status: int
     retry_after: str = ""
     """The header as it came."""
+    body: bytes = b""
+    """Empty when it was too long, or broke off."""
 
 
 class Failed(msgspec.Struct, frozen=True):
@@ -266,7 +268,13 @@ def retry_after_s(header: str, now: float) -> float:
     return min(max(at.timestamp() - now, 0.0), RETRY_AFTER_MAX_S)
 
 
-def matching(endpoints: Sequence[Endpoint], programme: str) -> Callable[[str], tuple[str, ...]]:
+class Wanting(Protocol):
+    @property
+    def name(self) -> str: ...
+    def wants(self, programme: str, type_: str) -> bool: ...
+
+
+def matching(endpoints: Sequence[Wanting], programme: str) -> Callable[[str], tuple[str, ...]]:
     """A function from an event's type to the names of those of *endpoints* that want it; it remembers types."""
     known: dict[str, tuple[str, ...]] = {}
 
