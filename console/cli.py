@@ -25,6 +25,7 @@ from connectors.stdout import StdoutSink
 from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
+from console import notify as notify_
 from console import prove
 from console.beside import Beside
 from console.cases import case_lines, case_table
@@ -136,7 +137,7 @@ def run(
     output: Annotated[str, typer.Option(help="Events on standard output as well: lines, jsonl or none.")] = "none",
     deliver: Annotated[
         bool,
-        typer.Option(help="Keep the second flow going, too, where webhooks are declared and the run does not end."),
+        typer.Option(help="Keep the second flow going, too, where receivers are declared and the run does not end."),
     ] = True,
     settings_file: SettingsOption = None,
     state: StateOption = None,
@@ -162,7 +163,7 @@ def run(
     beside: list[Beside] = []
 
     def started(running: Running) -> None:
-        if settings.endpoints and deliver and serves:
+        if (settings.endpoints or settings.targets) and deliver and serves:
             port = ["--metrics-port", "0"] if settings.metrics_port == 0 else []
             place = ["--settings", str(settings.file), "--state", str(settings.state), "--redis", running.redis]
             beside.append(Beside(["deliver", *place, *port], note))
@@ -185,9 +186,10 @@ def run(
 
 def note_endpoints(settings: Settings) -> None:
     """Events wait in Redis for the second flow; say so, or they wait unseen."""
-    if settings.endpoints:
-        names = ", ".join(endpoint.name for endpoint in settings.endpoints)
-        note(f"webhooks to {names} are posted by the second flow: run `tocsin deliver` beside this")
+    receivers = (*settings.endpoints, *settings.targets)
+    if receivers:
+        names = ", ".join(receiver.name for receiver in receivers)
+        note(f"events for {names} are posted by the second flow: run `tocsin deliver` beside this")
 
 
 def note(words: str) -> None:
@@ -214,8 +216,38 @@ def deliver(
     redis: RedisOption = "",
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics, /health and /ready; 0 takes a free one.")] = 9465,
 ) -> None:
-    """Post events to the webhooks of the settings: the second flow, beside `tocsin run`."""
+    """Post events to the webhooks and targets of the settings: the second flow, beside `tocsin run`."""
     deliver_until_stopped(settings_of(settings_file, state, redis), metrics_port, note)
+
+
+@app.command()
+def notify(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent; nothing leaves.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Send one message, marked as a test.")] = False,
+    target: Annotated[str, typer.Option(help="Only this target; --test asks for one.")] = "",
+    event: Annotated[Path | None, typer.Option(help="A file with one event (JSON); else a sample.")] = None,
+    case: Annotated[str, typer.Option(help="The events of this case, as the store has them.")] = "",
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Show what the targets of the settings would be sent, or send one a test. Secrets are never printed."""
+    if dry_run == test:
+        fail("say either --dry-run or --test", 2)
+    if test and (not target or case):
+        fail("--test sends one message to one target: name it with --target, and give no --case", 2)
+    settings = settings_of(settings_file, state, redis)
+    try:
+        if test:
+            note(notify_.send_test(settings, target, event))
+            return
+        events = notify_.events_of(settings, event, case)
+        found = notify_.dry_run(settings, target, events)
+    except notify_.NotTaken as refusal:
+        fail(str(refusal), 1)
+    except notify_.NotifyError as error:
+        fail(str(error), 2)
+    print(json.dumps(found, indent=2, ensure_ascii=False))
 
 
 @app.command()

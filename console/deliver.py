@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from connectors.delivery_commands import dead_letters, enable, replay, state
 from connectors.delivery_queue import connect
+from connectors.targets.loading import Ready
 from connectors.webhooks import Endpoint
 from flows import deliveries
 from flows.delivery_metrics import DeliveryMetrics
@@ -34,9 +35,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 def deliver_until_stopped(settings: Settings, metrics_port: int, tell: Callable[[str], None]) -> None:
     """Run the deliveries flow until SIGTERM or SIGINT. Raises SettingsError, StateError."""
-    endpoints = deliveries.endpoints_from(settings.endpoints, os.environ)
+    endpoints = deliveries.receivers_from(settings, os.environ)
     if not endpoints:
-        raise SettingsError(f"{settings.file} declares no endpoints; add them under endpoints: (docs/settings.md)")
+        raise SettingsError(
+            f"{settings.file} declares no endpoints and no targets; add them (docs/settings.md, docs/targets.md)"
+        )
     registry, health, stop = CollectorRegistry(), deliveries.DeliveriesHealth(), Stop()
     metrics = DeliveryMetrics(registry)
     try:
@@ -51,7 +54,7 @@ def deliver_until_stopped(settings: Settings, metrics_port: int, tell: Callable[
 
 async def _deliver(
     url: str,
-    endpoints: tuple[Endpoint, ...],
+    endpoints: tuple[Endpoint | Ready, ...],
     settings: Settings,
     metrics: DeliveryMetrics,
     health: deliveries.DeliveriesHealth,
@@ -96,7 +99,7 @@ async def _look(settings: Settings, url: str, asked: Asked) -> list[Row]:
                 for letter in await dead_letters(client, programme, endpoint=endpoint)
                 if not asked.event or letter.id == asked.event
             ]
-        names = [declared.name for declared in settings.endpoints]
+        names = [declared.name for declared in (*settings.endpoints, *settings.targets)]
         return [{"endpoint": name, **msgspec.to_builtins(await state(client, name))} for name in names]
     finally:
         await client.aclose()

@@ -12,19 +12,9 @@ import structlog
 
 from connectors.delivery_queue import DeliveryQueue, Head, Link, Settled, Turned, is_well, save_state
 from connectors.endpoint_state import WELL, EndpointState, note, opens_at, room
-from connectors.posting import Poster
-from connectors.webhooks import (
-    Answered,
-    Dead,
-    Delivered,
-    Disable,
-    Endpoint,
-    Outcome,
-    Retry,
-    after,
-    body,
-    request_headers,
-)
+from connectors.targets.loading import Ready
+from connectors.webhooks import Dead, Delivered, Disable, Endpoint, Outcome, Retry
+from flows.carriers import carrier_for
 from flows.delivery_metrics import DeliveryMetrics
 
 log = structlog.get_logger()
@@ -38,13 +28,18 @@ GRACE_S = 5.0
 
 
 class Receiver:
-    """An endpoint as this process knows it: how it does, and what is under way to it."""
+    """An endpoint or a target as this process knows it: how it does, and what is under way to it."""
 
     def __init__(
-        self, endpoint: Endpoint, state: EndpointState, link: Link, metrics: DeliveryMetrics, now: Callable[[], float]
+        self,
+        endpoint: Endpoint | Ready,
+        state: EndpointState,
+        link: Link,
+        metrics: DeliveryMetrics,
+        now: Callable[[], float],
     ) -> None:
         self.endpoint, self.state = endpoint, state
-        self.poster = Poster(endpoint)
+        self.carrier = carrier_for(endpoint, link)
         self.under_way = 0
         self.couriers: list[Courier] = []
         self._link, self._metrics, self._now = link, metrics, now
@@ -218,18 +213,10 @@ class Courier:
             if head.body is None:
                 outcome = Dead(reason="lost", blames_endpoint=False)
             else:
-                payload = body(self._endpoint, head.body)
-                headers = request_headers(self._endpoint, head.id, payload, self._now())
-                answer = await self._receiver.poster.post(headers, payload)
-                status = answer.status if isinstance(answer, Answered) else 0
-                self._metrics.attempted(self._endpoint.name, status)
-                outcome = after(
-                    answer,
-                    event_id=head.id,
-                    attempt=head.attempts + 1,
-                    now=self._now(),
-                    schedule_s=self._endpoint.schedule_s,
-                )
+                carried = await self._receiver.carrier.carry(self._queue.programme, head, head.body, self._now)
+                if carried.status is not None:
+                    self._metrics.attempted(self._endpoint.name, carried.status)
+                outcome = carried.outcome
             self._ended.append((head, outcome))
         finally:
             self._receiver.under_way -= 1

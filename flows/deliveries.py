@@ -1,4 +1,4 @@
-"""The second flow: case events out of Redis, to whoever asked for them. A slow receiver waits here, never a clock.
+"""The second flow: case events out of Redis, to webhooks and targets. A slow receiver waits here, never a clock.
 
 For each programme one process holds the deliveries (others stand by): it reads the event log as a consumer group,
 puts each event into the queue of every endpoint that wants it, in Redis, and acknowledges it in the same call.
@@ -19,10 +19,13 @@ from redis.exceptions import RedisError
 
 from connectors.delivery_queue import DeliveryQueue, Fenced, Incoming, Link, Poison, connect, load_state
 from connectors.signing import Secret
+from connectors.targets.loading import Ready, TargetSettingsError, all_ready
+from connectors.targets.secrets import fetching
 from connectors.webhooks import Endpoint, Format, matching
+from flows.carriers import TargetCarrier
 from flows.courier import Courier, Receiver
 from flows.delivery_metrics import DeliveryMetrics
-from flows.settings import DeclaredEndpoint, SettingsError
+from flows.settings import DeclaredEndpoint, Settings, SettingsError
 
 log = structlog.get_logger()
 
@@ -83,6 +86,19 @@ def endpoints_from(declared: Sequence[DeclaredEndpoint], environ: Mapping[str, s
     return tuple(found)
 
 
+def receivers_from(settings: Settings, environ: Mapping[str, str]) -> tuple[Endpoint | Ready, ...]:
+    """Endpoints and targets of the settings, their secrets fetched. Raises SettingsError."""
+    endpoints = endpoints_from(settings.endpoints, environ)
+    try:
+        targets = all_ready(settings.targets, fetching(environ), settings.file.resolve().parent)
+    except TargetSettingsError as error:
+        raise SettingsError(str(error)) from None
+    shared = {e.name for e in endpoints} & {t.name for t in targets}
+    if shared:
+        raise SettingsError(f"targets: an endpoint is named {min(shared)!r} too")
+    return (*endpoints, *targets)
+
+
 def _fetch(reference: str, environ: Mapping[str, str]) -> str:
     kind, _, where = reference.partition(":")
     if kind == "env":
@@ -99,7 +115,7 @@ def _fetch(reference: str, environ: Mapping[str, str]) -> str:
 
 async def run(
     redis_url: str,
-    endpoints: Sequence[Endpoint],
+    endpoints: Sequence[Endpoint | Ready],
     programmes: Sequence[str],
     *,
     metrics: DeliveryMetrics,
@@ -107,7 +123,7 @@ async def run(
     stop: asyncio.Event,
     health: DeliveriesHealth | None = None,
 ) -> None:
-    """Deliver the events of *programmes* to *endpoints* until *stop* is set.
+    """Deliver the events of *programmes* to *endpoints* (webhooks and targets) until *stop* is set.
 
     *now* is Unix seconds. Redis going away is waited out. Attempts under way when *stop* comes have a few seconds to
     end. Raises ValueError when two endpoints share a name; anything else that is raised is a mistake of ours.
@@ -133,7 +149,7 @@ async def run(
             raise
     finally:
         for receiver in receivers:
-            await receiver.poster.close()
+            await receiver.carrier.close()
         await client.aclose()
 
 
@@ -203,6 +219,11 @@ class _Flow:
                 group.create_task(self._renew(queue, over)),
                 group.create_task(self._take_in(queue, couriers, ending)),
             ]
+            background += [
+                group.create_task(self._say_again(receiver.carrier, queue, ending))
+                for receiver in self._receivers
+                if receiver.endpoint.name in couriers and isinstance(receiver.carrier, TargetCarrier)
+            ]
             running = [group.create_task(courier.run(group)) for courier in couriers.values()]
             try:
                 await self._stop.wait()
@@ -222,6 +243,11 @@ class _Flow:
             await asyncio.sleep(RENEW_S)
             if not await self._link.patiently(queue.hold):
                 raise Fenced(queue.programme)
+
+    async def _say_again(self, carrier: TargetCarrier, queue: DeliveryQueue, ending: Callable[[], bool]) -> None:
+        while carrier.repeat_s and not ending():
+            await asyncio.sleep(carrier.repeat_s)
+            await carrier.again(queue.programme, self._now())
 
     async def _take_in(self, queue: DeliveryQueue, couriers: Mapping[str, Courier], ending: Callable[[], bool]) -> None:
         """Move events from the log into the queues; never waits for a receiver."""

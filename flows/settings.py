@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from connectors.kafka_link import KafkaInput, KafkaTopic
+from connectors.targets.loading import DeclaredTarget
 from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
 from feedback.metrics import STANDARD, Direction, Metric, thirds
 
@@ -82,6 +83,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, DeclaredMetric] = {}
     engine: EngineSettings = EngineSettings()
     endpoints: list[DeclaredEndpoint] = []
+    targets: list[DeclaredTarget] = []
     csv: dict[str, Any] = {}
     inputs: Inputs = Inputs()
     outputs: Outputs = Outputs()
@@ -97,6 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Mapping[str, Metric]
     engine: EngineSettings
     endpoints: tuple[DeclaredEndpoint, ...]
+    targets: tuple[DeclaredTarget, ...] = ()
     csv: Mapping[str, Any]
     """How the columns of a CSV file are to be read (`connectors/csv_mapping.py`)."""
     inputs: Inputs
@@ -141,6 +144,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         metrics={**STANDARD, **{name: _metric(path, name, m) for name, m in declared.metrics.items()}},
         engine=declared.engine,
         endpoints=tuple(declared.endpoints),
+        targets=tuple(declared.targets),
         csv=declared.csv,
         inputs=declared.inputs,
         outputs=declared.outputs,
