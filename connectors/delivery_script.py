@@ -9,6 +9,7 @@ Keys of a programme's deliveries, all under its hash tag (`tocsin:{<programme>}:
 - `to:<endpoint>:attempts`: hash, line -> attempts made at its head
 - `to:<endpoint>:line:<line>`: list of entries, head first; a line is a case, or a single event without a case
 - `to:<endpoint>:kept`: hash, event id -> body, for a replayed event that the log no longer holds
+- `to:<endpoint>:case:<case>`, `to:<endpoint>:cases`: what a target remembers (`delivery_memory.py`); no script reads it
 
 An entry is `<stream id> <event id> <line>`; the body stays in the log, or in the log of its case. A line's head
 stays where it is while it is attempted: what is under way is known to the holder alone, so when the holder dies
