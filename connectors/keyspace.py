@@ -17,7 +17,10 @@ _PROGRAMME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 class Keys:
     """The keys of one programme."""
 
-    __slots__ = ("actions", "cases", "dead", "due", "events", "inbox", "marker", "open", "stem")
+    __slots__ = (
+        "actions", "api_keys", "cases", "dead", "due", "events", "fetch_jobs", "fetches", "inbox", "marker", "open",
+        "refusals", "stem",
+    )  # fmt: skip
 
     def __init__(self, programme: str) -> None:
         """Raises ValueError for a name that could be taken for another key (braces, colons, blanks)."""
@@ -47,6 +50,15 @@ class Keys:
         """A counter of one engine's: how far is the append-only file on disk, and is this the store it knew?"""
         return f"{self.marker}:{engine}"
 
+        self.api_keys = self.stem + "api-keys"
+        """Hash: id of an API key to the key as JSON, its secret only as a digest."""
+        self.refusals = self.stem + "refusals"
+        """Stream, the newest some ten thousand: what the HTTP door turned away, and whose it was."""
+        self.fetches = self.stem + "fetches"
+        """Sorted set: notices whose answers are still to be fetched, by when to try."""
+        self.fetch_jobs = self.stem + "fetch-jobs"
+        """Hash: the notice's id to the notice as JSON."""
+
     def case(self, case: str) -> str:
         """Hash: the case as it stands, flat; `record` (JSON); `response:<source>:<id>` (JSON) of each response."""
         return f"{self.stem}case:{case}"
@@ -58,6 +70,18 @@ class Keys:
     def owner(self, owner: str) -> str:
         """Sorted set: one person's open cases, by `due_at`, or by `opened_at` when no clock runs."""
         return f"{self.stem}owner:{owner}"
+
+    def seen(self, mark: str) -> str:
+        """String with a lifetime: the stream id under which a door took in that very response."""
+        return f"{self.stem}seen:{mark}"
+
+    def asked(self, mark: str) -> str:
+        """String with a lifetime: the digest of what was asked under an idempotency key."""
+        return f"{self.stem}asked:{mark}"
+
+    def partial(self, mark: str) -> str:
+        """String with a lifetime: a response that a tool sends answer by answer, as far as it has come."""
+        return f"{self.stem}partial:{mark}"
 
     def acted(self, action: str) -> str:
         """String with a lifetime: the stream id under which an action of that id was taken in."""
