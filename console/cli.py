@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.embedded import EmbeddedError
+from connectors.key_store import UnknownKey
 from connectors.records import Records, RedisError
 from connectors.stdout import StdoutSink
 from console import due as due_
@@ -31,8 +32,9 @@ from console.beside import Beside
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
 from console.demo import FULL_S, Demo
+from console.serve import Wanted, manage_keys, serve_until_stopped
 from feedback.encode import encode_action
-from feedback.instants import Instant, parse_instant, rfc3339
+from feedback.instants import Instant, parse_instant, parse_span, rfc3339
 from feedback.records import Action, Verb
 from flows.books import BookError
 from flows.engine import VERSION, Running, redis_at, run_engine
@@ -218,6 +220,67 @@ def deliver(
 ) -> None:
     """Post events to the webhooks and targets of the settings: the second flow, beside `tocsin run`."""
     deliver_until_stopped(settings_of(settings_file, state, redis), metrics_port, note)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on; else http.host.")] = "",
+    port: Annotated[int, typer.Option(min=-1, max=65_535, help="Else http.port; 0 takes a free one.")] = -1,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Take responses and actions in by HTTP, and the webhooks of feedback tools: beside `tocsin run`."""
+    settings = settings_of(settings_file, state, redis)
+    changes: dict[str, Any] = {**({"host": host} if host else {}), **({"port": port} if port >= 0 else {})}
+    settings = msgspec.structs.replace(settings, http=msgspec.structs.replace(settings.http, **changes))
+    with redis_at(settings) as url:
+        serve_until_stopped(settings, url, VERSION, note)
+
+
+@app.command()
+def keys(
+    do: Annotated[str, typer.Argument(help="add, list, revoke, rotate, or refusals.")] = "list",
+    which: Annotated[str, typer.Argument(help="The name of a new key; the name or id of another.")] = "",
+    programme: Annotated[str, typer.Option(help="Its programme; default for a new key.")] = "",
+    allow: Annotated[
+        list[str] | None, typer.Option(help="capture, act:VERB or act:*; repeatable.", metavar="ROLE")
+    ] = None,
+    overlap: Annotated[str, typer.Option(help="rotate: how long the old key stays good, such as 24h.")] = "24h",
+    as_json: JsonOption = False,
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """API keys of the HTTP door: made, listed, revoked, rotated without downtime; and whom the door turned away."""
+    settings = settings_of(settings_file, state, redis)
+    if do not in ("add", "list", "revoke", "rotate", "refusals"):
+        fail(f"keys {do}: expected add, list, revoke, rotate or refusals", 2)
+    if do in ("add", "revoke", "rotate") and not which:
+        fail(f"keys {do}: say which; a name for a new key, the name or id of another", 2)
+    try:
+        wanted = Wanted(do=do, which=which, programme=programme, allow=allow or [], overlap_s=parse_span(overlap))
+        with redis_at(settings) as url:
+            rows = manage_keys(settings, url, wanted)
+    except ValueError as error:
+        fail(f"keys {do}: {error}", 2)
+    except UnknownKey as error:
+        fail(str(error), 1)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        if do in ("add", "rotate"):
+            note(f"{row['name']} for {row['programme']}, allowed {', '.join(row['allow'])}; shown once, kept nowhere:")
+            print(row["key"])
+        else:
+            print("  ".join(f"{name}={_flat(value)}" for name, value in row.items() if value not in ("", None)))
+    if not rows:
+        note("nothing to show")
+
+
+def _flat(value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
+from connectors.http_settings import HttpSettings, problem_of
 from connectors.kafka_link import KafkaInput, KafkaTopic
 from connectors.targets.loading import DeclaredTarget
 from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
@@ -87,6 +88,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     csv: dict[str, Any] = {}
     inputs: Inputs = Inputs()
     outputs: Outputs = Outputs()
+    http: HttpSettings = HttpSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How the columns of a CSV file are to be read (`connectors/csv_mapping.py`)."""
     inputs: Inputs
     outputs: Outputs
+    http: HttpSettings
     state: Path
     """Snapshots, journals, stored rules, and the embedded server's data."""
     redis: str
@@ -132,6 +135,11 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     for name, topic in declared.inputs.kafka.items():
         if topic.programme and topic.programme not in programmes:
             raise SettingsError(f"{path}: inputs.kafka.{name}: programme {topic.programme[:64]!r} is not declared")
+    if problem := problem_of(declared.http):
+        raise SettingsError(f"{path}: http.{problem}")
+    for name in declared.http.hooks:
+        if name not in programmes:
+            raise SettingsError(f"{path}: http.hooks: programme {name[:64]!r} is not declared")
     rules = Path(declared.rules) if declared.rules else CHECKOUT / "rules"
     try:
         port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))
@@ -148,6 +156,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         csv=declared.csv,
         inputs=declared.inputs,
         outputs=declared.outputs,
+        http=declared.http,
         state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
         redis=environ.get("TOCSIN_REDIS_URL", ""),
         metrics_port=port,
