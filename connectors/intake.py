@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from connectors.keyspace import Keys
-from connectors.redis_async import AsyncLink
+from connectors.redis_async import AsyncLink, end
 from connectors.redis_link import ScriptMissing, StoreAway, StoreError, StoreRefusing
 from feedback.records import Action, Outcome, Response
 
@@ -200,9 +200,7 @@ class Intake:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (*self._tasks, *self._rounds):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._rounds, return_exceptions=True)
+        await end((*self._tasks, *self._rounds))
         for held in (*self._waiting, *self._written):
             held.fail(StoreAway("stopping"))
         for link in (self._writer, *self._confirmers):

@@ -4,7 +4,8 @@ Made for writes that must be known to be on disk: after any failure the connecti
 `open` is called, so nobody goes on talking to another server process without noticing.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import ConnectionPool
@@ -14,6 +15,7 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptErro
 
 from connectors.redis_link import PASSING, ScriptMissing, StoreAway, StoreError, StoreRefusing
 
+AGAIN_S = 0.2
 _PASSING_CLASSES = ("OutOfMemoryError", "ReadOnlyError", "ClusterDownError", "MasterDownError", "TryAgainError")
 
 
@@ -98,3 +100,13 @@ class AsyncLink:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.disconnect(nowait=True)
+
+
+async def end(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    """Cancel *tasks* and wait until all have ended; asked again and again, for a cancellation that meets a time-out
+    inside the client can be lost."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_S)

@@ -19,7 +19,7 @@ from connectors.http_settings import HttpSettings
 from connectors.key_store import read
 from connectors.keyspace import Keys
 from connectors.rates import Rates
-from connectors.redis_async import AsyncLink
+from connectors.redis_async import AsyncLink, end
 from connectors.redis_link import ScriptMissing, StoreAway, StoreError, StoreRefusing
 from flows.capture_metrics import CaptureMetrics
 
@@ -82,9 +82,7 @@ class Doorkeeper:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self._link.close()
 
     # -- letting in ---------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import structlog
 from connectors import hooks
 from connectors.fetching import Fetcher, FetchError, FetchList, Job, header_of, pause_after
 from connectors.hooks import NotANotice
-from connectors.redis_async import AsyncLink
+from connectors.redis_async import AsyncLink, end
 from connectors.redis_link import ScriptMissing, StoreAway, StoreError, StoreRefusing
 from flows.capture_hooks import Hooks, OpenHook
 from flows.capture_metrics import CaptureMetrics
@@ -50,9 +50,7 @@ class Fetches:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _serve(self, programme: str) -> None:
         link = AsyncLink(self._url, timeout_s=5.0)

@@ -120,7 +120,7 @@ def door(url: str, environ: Mapping[str, str] | None = None, **http: Any) -> Ite
         finally:
             loop.close()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     with patch.object(doorkeeper, "LOOK_S", 0.05):  # so that a test need not wait for a new key
         yield from _while(thread, loop, over, url, found, failed, sorted(settings.programmes))
 
@@ -144,4 +144,5 @@ def _while(
         if not loop.is_closed():
             loop.call_soon_threadsafe(over.set)
         thread.join(timeout=30)
+    assert not thread.is_alive()
     assert not failed, failed
