@@ -230,6 +230,11 @@ class _Drawer:
             self._act_on_unknown(action, moment)
             return
         case = cases.unpack(entry.packed)
+        if case.programme != action.programme:
+            # A door lets somebody act for one programme; another's case is as unknown to them as none.
+            refusal = Refusal("unknown_case", "no case of that id is open or remembered here")
+            self.events.append(refused(action, refusal, moment.seen_at))
+            return
         mark = short_hash(action.id)
         if mark in case.actions:
             return  # the same action again changes nothing
