@@ -45,11 +45,6 @@ class Keys:
         """Sorted set: open cases with a live clock, by the earliest `due_at`."""
         self.marker = self.stem + "marker"
         """Stem of the counters that `marker_of` names."""
-
-    def marker_of(self, engine: str) -> str:
-        """A counter of one engine's: how far is the append-only file on disk, and is this the store it knew?"""
-        return f"{self.marker}:{engine}"
-
         self.api_keys = self.stem + "api-keys"
         """Hash: id of an API key to the key as JSON, its secret only as a digest."""
         self.refusals = self.stem + "refusals"
@@ -58,6 +53,10 @@ class Keys:
         """Sorted set: notices whose answers are still to be fetched, by when to try."""
         self.fetch_jobs = self.stem + "fetch-jobs"
         """Hash: the notice's id to the notice as JSON."""
+
+    def marker_of(self, engine: str) -> str:
+        """A counter of one engine's: how far is the append-only file on disk, and is this the store it knew?"""
+        return f"{self.marker}:{engine}"
 
     def case(self, case: str) -> str:
         """Hash: the case as it stands, flat; `record` (JSON); `response:<source>:<id>` (JSON) of each response."""
