@@ -11,6 +11,7 @@ from cases import clocks, moments
 from cases.case import FiredRule
 from cases.clocks import State
 from cases.deeds import activity, reach, restart_takeover, say, stop
+from cases.erasing import erase
 from cases.lifecycle import ENDINGS, NEEDS_REASON, TABLE, Ending, Status
 from cases.opening import starting_later
 from cases.refusal import Refusal
@@ -42,7 +43,8 @@ def act(telling: Telling, action: Action) -> None:
         case.status_at = action.at
     if before is Status.NEW and case.status is not Status.NEW:
         _taken_up(telling, action)
-    activity(telling, action)
+    if action.do is not Verb.ERASE:  # no work on the case
+        activity(telling, action)
 
 
 # -- the verbs -------------------------------------------------------------------------------------------------
@@ -244,7 +246,7 @@ def _escalate(telling: Telling, action: Action) -> None:
         raise Refusal("no_ladder", "no clock of this case has a ladder; say data.to = the role")
     if role not in telling.moment.rules.roster.roles:
         raise Refusal("unknown_role", f"{role} is not a role of the roster")
-    escalate(telling, role, action.at, (action.id,), f"{action.by}: {action.reason}")
+    escalate(telling, role, action.at, (action.id,), action.reason, by=action.by)
     say(telling, "case.updated", action, change="escalated", level=case.level)
 
 
@@ -273,6 +275,7 @@ _DO: dict[Verb, Callable[[Telling, Action], None]] = {
     Verb.CORRECT: _correct,
     Verb.ESCALATE: _escalate,
     Verb.REBASE: _rebase,
+    Verb.ERASE: erase,
 }
 
 

@@ -7,14 +7,16 @@ add at the end with a default, and raise `shard.VERSION` for anything else.
 
 import zlib
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import msgspec
 
-from cases import clocks
+from cases import clocks, sealing
 from cases.clocks import Clock
 from cases.events import Standing
 from cases.lifecycle import Status
+from cases.sealing import Keys
 from feedback.ids import CaseId
 from feedback.instants import Instant, rfc3339
 from feedback.records import Scalar
@@ -91,6 +93,12 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
     """Issue to its hazard."""
     chain: bytes = b""
     """Hash of the last event of its trail (`trail.py`); empty before the first."""
+    leaf: int = 0
+    """Under which key what is personal is sealed; 0 while nothing is."""
+    private: dict[str, Any] = {}
+    """In its stored form the token of what is personal, whose own fields are then empty."""
+    erased_at: Instant = Instant(0)
+    """When its customer was last erased from it."""
 
     @property
     def issues(self) -> list[str]:
@@ -118,13 +126,27 @@ _COMPRESSED = b"z"
 """First byte of a compressed case; a plain one begins with an array's."""
 
 
-def pack(case: Case) -> bytes:
+def pack(case: Case, keys: Keys | None = None) -> bytes:
+    """*case* as it is stored; with *keys* what is personal in it is sealed."""
+    if keys is not None and case.leaf:
+        case = copy(case)
+        private = {name: value for name in sealing.PRIVATE_CASE if (value := getattr(case, name))}
+        case.private = sealing.seal(keys, case.leaf, (case.id, "state"), private)
+        case.customer, case.subject, case.about, case.outcome = "", "", {}, {}
     packed = _packer.encode(case)
     return packed if len(packed) <= _LARGE else _COMPRESSED + zlib.compress(packed, 1)
 
 
-def unpack(packed: bytes) -> Case:
-    return _unpacker.decode(zlib.decompress(packed[1:]) if packed[:1] == _COMPRESSED else packed)
+def unpack(packed: bytes, keys: Keys | None = None) -> Case:
+    """The case that was stored as *packed*. What was sealed under a key that was destroyed stays empty."""
+    case = _unpacker.decode(zlib.decompress(packed[1:]) if packed[:1] == _COMPRESSED else packed)
+    if case.private and keys is not None:
+        token = case.private.get(sealing.SEALED)
+        private = sealing.unseal(keys, (case.id, "state"), token) if token is not None else None
+        for name, value in (private or {}).items():
+            setattr(case, name, value)
+        case.private = {}
+    return case
 
 
 def wake_at(case: Case) -> Instant | None:
@@ -149,10 +171,26 @@ def standing(case: Case) -> Standing:
     )
 
 
-def record(case: Case) -> msgspec.Raw:
-    """The case as JSON for `data.case` of its events and the store's record: what people read as the case."""
+def record(view: Mapping[str, Any]) -> msgspec.Raw:
+    """A view of a case as JSON, for `data.case` of its events and for the store."""
+    return msgspec.Raw(_json.encode(view))
+
+
+def sealed_view(case: Case, keys: Keys | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the view of *case* that may lie anywhere, what was sealed in it); without *keys* nothing is sealed."""
+    whole = view(case)
+    if keys is None or not case.leaf:
+        return whole, {}
+    if not any(whole.get(name) for name in sealing.PRIVATE_CASE):
+        return whole, {}
+    private = {name: whole.pop(name) for name in sealing.PRIVATE_CASE if name in whole}
+    return {**whole, **sealing.seal(keys, case.leaf, (case.id, "case"), private)}, private
+
+
+def view(case: Case) -> dict[str, Any]:
+    """The case as people read it: `data.case` of its events and the store's record."""
     due = due_at(case)
-    view: dict[str, Any] = {
+    shown: dict[str, Any] = {
         "id": case.id,
         "programme": case.programme,
         "type": case.type,
@@ -188,17 +226,19 @@ def record(case: Case) -> msgspec.Raw:
         "earlier": case.earlier,
     }
     if case.outcome:
-        view["outcome"] = case.outcome
+        shown["outcome"] = case.outcome
     if case.ending:
-        view["ending"] = case.ending
-        view["closed_at"] = rfc3339(case.closed_at)
+        shown["ending"] = case.ending
+        shown["closed_at"] = rfc3339(case.closed_at)
+    if case.erased_at:
+        shown["erased_at"] = rfc3339(case.erased_at)
     if case.linked:
-        view["linked"] = case.linked
+        shown["linked"] = case.linked
     if case.reached:
-        view["milestones"] = [{"name": m, "issue": i, "at": rfc3339(at)} for i, m, at in case.reached]
+        shown["milestones"] = [{"name": m, "issue": i, "at": rfc3339(at)} for i, m, at in case.reached]
     if case.about:
-        view["about"] = case.about
-    return msgspec.Raw(_json.encode(view))
+        shown["about"] = case.about
+    return shown
 
 
 def fired_rules(triggers: list[Trigger]) -> list[FiredRule]:

@@ -4,6 +4,7 @@ An event's id comes from what it says (case, type, clock, occurrence), so the sa
 on every replay. The types are listed in `TYPES`; `tests/wire/` holds a golden message of each.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ TYPES = frozenset(
         "milestone.reached",
         "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
         "owner.missing", "rules.changed", "item.quarantined", "store.lost", "store.rewritten",
+        "case.erased",
     }
 )  # fmt: skip
 """Event types without their `tocsin.` prefix."""
@@ -53,6 +55,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int = 0
     """Place in the case's own history, from 1; tells a receiver the order. 0 without a case."""
     data: dict[str, Any]
+    """As it may lie anywhere: what is personal is sealed in it (`sealing.py`), where the engine has a vault."""
+    private: Mapping[str, Mapping[str, Any]] = {}
+    """What is sealed: in `data`, in its `response`, in its `case`. For whoever stands beside us; never on the wire."""
     record: msgspec.Raw | None = None
     """The case as it stands after the step that said this, as JSON; goes out as `data.case`."""
     standing: Standing | None = None
@@ -93,6 +98,21 @@ def wire(event: Event) -> dict[str, Any]:
     if event.sequence:
         said["sequence"] = str(event.sequence)
     return said
+
+
+def readable(event: Event) -> Event:
+    """*event* with nothing sealed, for this machine's own eyes."""
+    if not event.private:
+        return event
+    data = {k: v for k, v in event.data.items() if k != "sealed"} | dict(event.private.get("data", {}))
+    for place, held in (("response", data.get("response")), ("case", _plain(event.record))):
+        if held is not None:
+            data[place] = {k: v for k, v in held.items() if k != "sealed"} | dict(event.private.get(place, {}))
+    return msgspec.structs.replace(event, data=data, record=None, private={})
+
+
+def _plain(record: msgspec.Raw | None) -> dict[str, Any] | None:
+    return None if record is None else msgspec.json.decode(record)
 
 
 def caseless(

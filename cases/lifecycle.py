@@ -72,11 +72,12 @@ def _table() -> dict[tuple[Status, Verb], Status]:
     for status in Status:
         # What was wrong in the record may come to light at any time.
         table[status, Verb.CORRECT] = status
+        table[status, Verb.ERASE] = status
     return table
 
 
 TABLE: Mapping[tuple[Status, Verb], Status] = MappingProxyType(_table())
-"""(status, what is asked) to the next status. `erase` has no row yet: it is refused."""
+"""(status, what is asked) to the next status."""
 
 ENDINGS: Mapping[Ending, frozenset[str]] = MappingProxyType(
     {

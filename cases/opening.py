@@ -26,6 +26,7 @@ def open_case(
     *,
     earlier: list[str],
     moment: Moment,
+    leaf: int = 0,
 ) -> Telling:
     """The four things that one firing does, each its own event: open, assign, acknowledge, notify. Clocks run."""
     at = response.received_at
@@ -55,6 +56,7 @@ def open_case(
         later=starting_later([t.case for t in triggers]),
         milestones=_milestones([t.case for t in triggers]),
         closing=_closing([t.case for t in triggers]),
+        leaf=leaf,
     )
     telling = Telling(case, moment)
     begin(

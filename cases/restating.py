@@ -8,16 +8,17 @@ from collections.abc import Iterable
 from cases import case as cases
 from cases.case import Case
 from cases.events import Event
+from cases.sealing import Keys
 from feedback.ids import event_id
 from feedback.instants import Instant
 
 
-def restate(packed: Iterable[bytes], at: Instant) -> list[Event]:
+def restate(packed: Iterable[bytes], at: Instant, keys: Keys | None = None) -> list[Event]:
     """Each case as it stands. Closed ones that are still remembered too: an older store has them open."""
-    return [_restated(cases.unpack(case), at) for case in packed]
+    return [_restated(cases.unpack(case, keys), at, keys) for case in packed]
 
 
-def _restated(case: Case, at: Instant) -> Event:
+def _restated(case: Case, at: Instant, keys: Keys | None) -> Event:
     return Event(
         id=event_id(case.id, "restated", str(case.sequence)),
         type="case.restated",
@@ -26,7 +27,7 @@ def _restated(case: Case, at: Instant) -> Event:
         case=case.id,
         sequence=case.sequence,
         data={},
-        record=cases.record(case),
+        record=cases.record(cases.sealed_view(case, keys)[0]),
         standing=cases.standing(case),
         restates=True,
     )

@@ -13,13 +13,16 @@ from typing import Any
 import msgspec
 
 from cases import case as cases
+from cases import sealing
 from cases.acting import act
 from cases.case import REMEMBERED, Case, FiredRule
+from cases.erasing import erased_elsewhere, leaf_of_forgotten, needs_keys
 from cases.events import Event, caseless
 from cases.lifecycle import Status
 from cases.opening import begin, join, open_case, starting_later, update
 from cases.refusal import Refusal, reason_of
 from cases.restating import restate
+from cases.sealing import Keys
 from cases.telling import Moment, Telling
 from cases.waking import fire_due
 from feedback.ids import CaseId, case_id, response_key, short_hash
@@ -29,8 +32,10 @@ from rules.model import Priority, Trigger
 from rules.ruleset import RuleSet
 from scoring.reading import Reading
 
-VERSION = 1
-"""Of the stored form: `Entry`, `Case`, `Clock`, `ClockSpec`. A change of their fields needs an upgrade here."""
+VERSION = 2
+"""Of the stored form: `Drawer`, `Entry`, `Case`, `Clock`, `ClockSpec`. A change of their fields needs an `upgrade`."""
+READABLE = (1, 2)
+"""Forms that `upgrade` knows."""
 
 RETRY_AFTER_S = 3600
 """A case whose clocks cannot be worked out is looked at again this much later: one bad case is no busy loop."""
@@ -55,6 +60,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """Engine time when the source gave it out; becomes `detected_at`."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
     """[from, until) in which nobody looked at the clocks."""
+    keys: Keys | None = None
+    """The vault under which what is personal is sealed; without one nothing is."""
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -71,6 +78,18 @@ class Entry(msgspec.Struct, array_like=True):
     packed: bytes
 
 
+Erased = tuple[int, str]
+"""(key that was given up, case that was erased): nothing is sealed under that key any more (`sealing.Keys.leaf`)."""
+
+
+class Drawer(msgspec.Struct, array_like=True):
+    """What is stored of a shard."""
+
+    entries: list[Entry]
+    erased: list[Erased] = []
+    """What erasures gave up and is not destroyed yet: whoever holds the vault is told of it until it is."""
+
+
 class Stepped(msgspec.Struct, frozen=True):
     """What a step leaves behind."""
 
@@ -80,48 +99,64 @@ class Stepped(msgspec.Struct, frozen=True):
     wake_at: Instant | None
     knows: list[int]
     """Keys of all the responses that a case here remembers."""
+    erased: list[Erased]
+    """`Drawer.erased`, as it stands."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode = msgspec.msgpack.Decoder(Drawer).decode
+_decode_1 = msgspec.msgpack.Decoder(list[Entry]).decode
 _plain = msgspec.json.Encoder(order="deterministic").encode
 
 
-def unpack(body: bytes | None) -> list[Entry]:
-    return _decode(body) if body else []
+def unpack(body: bytes | None) -> Drawer:
+    return _decode(body) if body else Drawer([])
 
 
-def summary(body: bytes | None) -> tuple[Instant | None, list[int]]:
-    """(earliest wake, keys of remembered responses) of a stored drawer: what the indexes need on loading."""
+def upgrade(version: int, body: bytes | None) -> bytes | None:
+    """A drawer stored in an earlier form, in the present one. Raises ValueError for a form that is not known."""
+    if version == VERSION or body is None:
+        return body
+    if version == 1:  # before erasures: the entries alone
+        return _encode(Drawer(_decode_1(body)))
+    raise ValueError(f"form {version}")
+
+
+def summary(body: bytes | None) -> tuple[Instant | None, list[int], list[Erased]]:
+    """(earliest wake, keys of remembered responses, what to destroy) of a stored drawer: what loading it needs."""
     return _summary(unpack(body))
 
 
-def _summary(entries: list[Entry]) -> tuple[Instant | None, list[int]]:
-    wake = min((e.wake_at for e in entries if e.wake_at is not None), default=None)
-    return wake, [key for e in entries for key, _, _ in e.responses]
+def _summary(drawer: Drawer) -> tuple[Instant | None, list[int], list[Erased]]:
+    wake = min((e.wake_at for e in drawer.entries if e.wake_at is not None), default=None)
+    return wake, [key for e in drawer.entries for key, _, _ in e.responses], drawer.erased
 
 
 def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
     """Apply *items* in order to the drawer stored as *body*. Never raises for what an item says."""
-    drawer = _Drawer(shard, unpack(body))
+    stored = unpack(body)
+    drawer = _Drawer(shard, stored)
     for item in items:
         drawer.take(item)
-    wake, knows = _summary(drawer.entries)
-    return Stepped(_encode(drawer.entries) if drawer.entries else None, drawer.events, wake, knows)
+    left = Drawer(drawer.entries, drawer.erased)
+    wake, knows, erased = _summary(left)
+    return Stepped(_encode(left) if left.entries or left.erased else None, drawer.events, wake, knows, erased)
 
 
 class _Drawer:
-    def __init__(self, shard: int, entries: list[Entry]) -> None:
+    def __init__(self, shard: int, stored: Drawer) -> None:
         self.shard = shard
-        self.entries = entries
+        self.entries, self.erased = stored.entries, stored.erased
         self.events: list[Event] = []
 
     def take(self, item: Item) -> None:
-        what = item.what
+        what, keys = item.what, item.keys
+        if self.erased and keys is not None:
+            self.erased = [(leaf, case) for leaf, case in self.erased if keys.key(leaf) is not None]
         if isinstance(what, Tick):
             self._fire_due(what.at, item)
         elif isinstance(what, Restate):
-            self.events += restate((entry.packed for entry in self.entries), what.at)
+            self.events += restate((entry.packed for entry in self.entries), what.at, keys)
         elif isinstance(what, Action):
             self._fire_due(what.received_at, item)
             self._guarded(lambda: self._act(what, item), "action", what.id, what.programme, item)
@@ -142,11 +177,11 @@ class _Drawer:
                 self._quarantine("case", entry.id, "default", item, error)
 
     def _wake(self, entry: Entry, at: Instant, item: Item) -> None:
-        case = cases.unpack(entry.packed)
+        case = cases.unpack(entry.packed, item.keys)
         if case.status is Status.CLOSED:
             self.entries.remove(entry)  # remembered long enough; the store's record stays
             return
-        telling = Telling(case, self._moment(item, case.programme, 0.0))
+        telling = self._telling(case, self._moment(item, case.programme, 0.0))
         fire_due(telling, at)
         self._keep(entry, telling)
 
@@ -169,7 +204,7 @@ class _Drawer:
             if entry is None:
                 self._open(identity, judged, group, key, said, moment)
                 continue
-            telling = Telling(cases.unpack(entry.packed), moment)
+            telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
             join(telling, response, judged.reading, group, self._remember(entry, key, said))
             self._keep(entry, telling)
 
@@ -177,11 +212,11 @@ class _Drawer:
         self, entry: Entry, judged: Judged, triggers: list[Trigger], key: int, said: int, moment: Moment
     ) -> list[Trigger]:
         """Update a case that knows the response; returns the triggers that it does not answer for."""
-        case = cases.unpack(entry.packed)
+        case = cases.unpack(entry.packed, moment.keys)
         rules = {rule.id for rule in case.rules}
         mine = [t for t in triggers if t.rule in rules]
         if not any((k, s) == (key, said) for k, s, _ in entry.responses):
-            telling = Telling(case, moment)
+            telling = self._telling(case, moment)
             update(telling, judged.response, judged.reading, mine, self._remember(entry, key, said))
             self._keep(entry, telling)
         return [t for t in triggers if t.rule not in rules]
@@ -204,7 +239,8 @@ class _Drawer:
         if any(e.id == id_ for e in self.entries):
             return  # this response has opened this case before, and its rules have been renamed since
         earlier = [str(e.id) for e in reversed(self.entries) if e.customer == customer][:5]
-        telling = open_case(id_, response, judged.reading, triggers, earlier=earlier, moment=moment)
+        leaf = self._leaf(moment, response.programme, response.customer_key)
+        telling = open_case(id_, response, judged.reading, triggers, earlier=earlier, moment=moment, leaf=leaf)
         self._file(id_, identity, customer, [(key, said, 1)], telling)
 
     def _file(
@@ -229,7 +265,7 @@ class _Drawer:
         if entry is None:
             self._act_on_unknown(action, moment)
             return
-        case = cases.unpack(entry.packed)
+        case = cases.unpack(entry.packed, moment.keys)
         if case.programme != action.programme:
             # A door lets somebody act for one programme; another's case is as unknown to them as none.
             refusal = Refusal("unknown_case", "no case of that id is open or remembered here")
@@ -238,14 +274,22 @@ class _Drawer:
         mark = short_hash(action.id)
         if mark in case.actions:
             return  # the same action again changes nothing
-        telling = Telling(case, moment)
+        telling = self._telling(case, moment)
+        leaf = case.leaf
         try:
             self._one_for_each_identity(entry, action)
+            if action.do is Verb.ERASE:
+                needs_keys(moment.keys)
             act(telling, action)
         except Refusal as refusal:
             # Of the attempt only the refusal is kept, so the case is unpacked afresh.
-            telling = Telling(cases.unpack(entry.packed), moment)
+            telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
             telling.say("action.refused", action.received_at, (action.id,), **reason_of(action, refusal))
+        else:
+            if action.do is Verb.ERASE:
+                self._give_up(leaf, entry.id)
+                self._erase(entry.customer, action, moment, beside=entry)
+                self._forget_customer(entry, action.programme)
         telling.case.actions = [*telling.case.actions, mark][-REMEMBERED:]
         self._keep(entry, telling)
 
@@ -258,8 +302,12 @@ class _Drawer:
             raise Refusal("open_already", f"{other.id} opened since about the same thing; go on there")
 
     def _act_on_unknown(self, action: Action, moment: Moment) -> None:
-        if action.do is Verb.REOPEN and isinstance(action.data.get("record"), dict) and action.reason:
-            self._reopen_linked(action, action.data["record"], moment)
+        record = action.data.get("record")
+        if action.do is Verb.REOPEN and isinstance(record, dict) and action.reason:
+            self._reopen_linked(action, record, moment)
+            return
+        if action.do is Verb.ERASE and isinstance(record, dict) and action.reason:
+            self._erase_forgotten(action, record, moment)
             return
         refusal = Refusal("unknown_case", "no case of that id is open or remembered here")
         self.events.append(refused(action, refusal, moment.seen_at))
@@ -301,10 +349,19 @@ class _Drawer:
             status_at=at,
             earlier=[action.case],
             linked=action.case,
+            leaf=self._leaf(moment, action.programme, key),
         )
         telling = Telling(case, moment)
         case.later = starting_later([spec])
-        begin(telling, [spec], at, f"reopened by {action.by}: {action.reason}", by=action.by, linked=action.case)
+        begin(
+            telling,
+            [spec],
+            at,
+            f"reopened by {action.by}",
+            by=action.by,
+            linked=action.case,
+            said=action.reason,
+        )
         self._file(
             id_,
             short_hash(action.programme, key, type_, subject),
@@ -313,26 +370,83 @@ class _Drawer:
             telling,
         )
 
+    # -- erasures -----------------------------------------------------------------------------------------
+
+    def _erase(self, customer: int, action: Action, moment: Moment, *, beside: Entry | None = None) -> None:
+        """All that the drawer holds of *customer* is erased, and the key is given up; *beside* is taken care of."""
+        for entry in self.entries:
+            if entry.customer != customer or entry is beside:
+                continue
+            telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
+            self._give_up(telling.case.leaf, entry.id)
+            erased_elsewhere(telling, action)
+            self._forget_customer(entry, action.programme)
+            self._keep(entry, telling)
+
+    def _forget_customer(self, entry: Entry, programme: str) -> None:
+        """Whoever it was: what they say from now on finds a case of its own."""
+        entry.customer = entry.identity = short_hash(programme, f"erased {entry.id}")
+        entry.responses = []
+
+    def _erase_forgotten(self, action: Action, record: dict[str, Any], moment: Moment) -> None:
+        """The case was forgotten here; its record (`data.record`) holds whose key is to go."""
+        try:
+            leaf, customer = leaf_of_forgotten(action, record, moment.keys)
+        except Refusal as refusal:
+            self.events.append(refused(action, refusal, moment.seen_at))
+            return
+        self._erase(short_hash(action.programme, customer or f"anonymous {action.case}"), action, moment)
+        self._give_up(leaf, action.case)
+        data = {
+            "of": action.case,
+            "action": action.id,
+            "by": action.by,
+            "reason": action.reason,
+            "detected_at": rfc3339(moment.seen_at),
+        }
+        occurrence = (action.case, action.id)
+        self.events.append(
+            caseless("case.erased", action.programme, action.received_at, occurrence, data, action.arrived)
+        )
+
+    def _give_up(self, leaf: int, case: str) -> None:
+        self.erased = [*self.erased, (leaf, case)]
+
+    def _leaf(self, moment: Moment, programme: str, customer_key: str) -> int:
+        """Under which key a customer's cases are sealed: after an erasure another than before."""
+        keys = moment.keys
+        if keys is None:
+            return 0
+        given_up = {leaf for leaf, _ in self.erased}
+        return sealing.leaf_of_customer(keys, programme, customer_key, given_up.__contains__)
+
     # -- keeping ------------------------------------------------------------------------------------------
+
+    def _telling(self, case: Case, moment: Moment) -> Telling:
+        if not case.leaf and moment.keys is not None:  # opened before there was a vault
+            case.leaf = self._leaf(moment, case.programme, case.customer or f"anonymous {case.id}")
+        return Telling(case, moment)
 
     def _keep(self, entry: Entry, telling: Telling) -> None:
         said = telling.finish()
-        entry.packed = cases.pack(telling.case)
+        entry.packed = cases.pack(telling.case, telling.moment.keys)
         entry.open = telling.case.is_open
         entry.wake_at = cases.wake_at(telling.case)
         self.events += said
 
     @staticmethod
     def _moment(item: Item, programme: str, arrived: float) -> Moment:
-        return Moment(rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived, outages=item.outages)
+        return Moment(
+            rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived, outages=item.outages, keys=item.keys
+        )
 
     def _guarded(self, do: Callable[[], None], kind: str, which: str, programme: str, item: Item) -> None:
         kept = [(e, (e.id, e.identity, e.customer, e.wake_at, e.open, e.responses, e.packed)) for e in self.entries]
-        said = len(self.events)
+        said, erased = len(self.events), self.erased
         try:
             do()
         except Exception as error:
-            self.entries = [e for e, _ in kept]
+            self.entries, self.erased = [e for e, _ in kept], erased
             for entry, fields in kept:
                 for name, value in zip(Entry.__struct_fields__, fields, strict=True):
                     setattr(entry, name, value)

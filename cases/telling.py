@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 
 from cases import case as cases
-from cases import clocks, counting, trail
+from cases import clocks, counting, sealing, trail
 from cases.case import Case
 from cases.clocks import Clock, State
 from cases.events import Event, wire
-from feedback.ids import event_id
+from cases.sealing import Keys
+from feedback.ids import EventId, event_id
 from feedback.instants import Instant, rfc3339
 from rules.calendar import Calendar, CalendarEnded
 from rules.length import Length, Unit
@@ -38,6 +39,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When the causing record arrived, Unix seconds; 0 for ticks."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
     """[from, until) in which nobody looked at the clocks."""
+    keys: Keys | None = None
+    """The vault; without one nothing is sealed."""
 
     def looked_again(self, when: Instant) -> Instant | None:
         """When somebody looked again after an outage in which *when* lies; None when it lies in none."""
@@ -69,21 +72,27 @@ class Telling:
         case, moment = self.case, self.moment
         first = case.sequence
         case.sequence += len(self._said)
-        record, standing = cases.record(case), cases.standing(case)
+        view, private_case = cases.sealed_view(case, moment.keys)
+        record, standing = cases.record(view), cases.standing(case)
         lead = case.rules[0]
         detected_at = rfc3339(moment.seen_at)
         for number, (type_, at, occurrence, data) in enumerate(self._said, first + 1):
             data["owner"] = data.get("owner", case.owner)
             data["rule"], data["rule_version"] = lead.id, lead.version
             data["previous"] = case.chain.hex()
+            id_ = event_id(case.id, type_, *occurrence)
+            data, private = self._sealed_data(id_, type_, data)
+            if private_case:
+                private["case"] = private_case
             event = Event(
-                id=event_id(case.id, type_, *occurrence),
+                id=id_,
                 type=type_,
                 programme=case.programme,
                 time=at,
                 case=case.id,
                 sequence=number,
                 data=data,
+                private=private,
                 record=record,
                 standing=standing,
                 arrived=moment.arrived,
@@ -96,6 +105,23 @@ class Telling:
                 data["late"] = True  # what a person did is not late for being recorded late
             self._sealed.append(event)
         self._said = []
+
+    def _sealed_data(
+        self, id_: EventId, type_: str, data: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """(*data* with what is personal sealed, what that was)."""
+        keys, case = self.moment.keys, self.case
+        if keys is None or not case.leaf:
+            return data, {}
+        private: dict[str, dict[str, Any]] = {}
+        if "response" in data:
+            response = data["response"] = dict(data["response"])
+            private["response"] = {name: response.pop(name) for name in sealing.PRIVATE_RESPONSE if name in response}
+            response |= sealing.seal(keys, case.leaf, (case.id, "response"), private["response"])
+        if names := sealing.private_names(type_, data):
+            private["data"] = {name: data.pop(name) for name in names}
+            data |= sealing.seal(keys, case.leaf, (case.id, id_), private["data"])
+        return data, private
 
     # -- clocks ---------------------------------------------------------------------------------------------
 
@@ -219,10 +245,10 @@ class Telling:
         if self.case.owner:
             self.notice(self.case.owner, self.case.role, at, occurrence, why)
 
-    def notice(self, to: str, role: str, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
-        """A notice to *to*; its words come from the rule's template, or else from *why*."""
+    def notice(self, to: str, role: str, at: Instant, occurrence: tuple[str, ...], why: str, *, told: str = "") -> None:
+        """A notice to *to*; its words come from the rule's template, or else from *told* (else *why*)."""
         person = self.moment.rules.roster.person(to)
-        subject, body = self.words(self.case.notice, why, at)
+        subject, body = self.words(self.case.notice, told or why, at)
         self.say(
             "notice.sent",
             at,

@@ -93,8 +93,11 @@ def _climb(telling: Telling, index: int, when: Instant) -> None:
     escalate(telling, rung.role, when, occurrence, why)
 
 
-def escalate(telling: Telling, role: str, at: Instant, occurrence: tuple[str, ...], why: str) -> None:
-    """Take the case one level up: somebody of *role* is told. The owner stays the owner."""
+def escalate(telling: Telling, role: str, at: Instant, occurrence: tuple[str, ...], why: str, *, by: str = "") -> None:
+    """Take the case one level up: somebody of *role* is told. The owner stays the owner.
+
+    *by* is the person who asked for it, whose own words *why* are then.
+    """
     case = telling.case
     case.level += 1
     roster = telling.moment.rules.roster
@@ -103,12 +106,15 @@ def escalate(telling: Telling, role: str, at: Instant, occurrence: tuple[str, ..
     if person is None and case.fallback_role:
         tried = case.fallback_role
         person = roster.resolve(tried, attributes=case.routing, at=at, seed=case.id)
+    whose = {"by": by} if by else {}
     if person is None or tried != role:
-        telling.say("owner.missing", at, (role, *occurrence), role=role, reason=why, fallback=case.fallback_role)
+        fallback = case.fallback_role
+        telling.say("owner.missing", at, (role, *occurrence), role=role, reason=why, fallback=fallback, **whose)
     to = person.id if person is not None else ""
-    telling.say("case.escalated", at, occurrence, level=case.level, role=tried, to=to, reason=why)
+    telling.say("case.escalated", at, occurrence, level=case.level, role=tried, to=to, reason=why, **whose)
     if to:
-        telling.notice(to, tried, at, occurrence, why)
+        reason, told = (f"escalated by {by}", f"{by}: {why}") if by else (why, why)
+        telling.notice(to, tried, at, occurrence, reason, told=told)
 
 
 def _take_over(telling: Telling, index: int, at: Instant) -> None:

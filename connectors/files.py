@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol
 import structlog
 
 from connectors.journal import Journal, envelope_of
+from connectors.reading import Theirs
 from feedback.records import Envelope
 
 log = structlog.get_logger()
@@ -205,6 +206,9 @@ class FileReader:
     def release(self, position: str) -> None:
         self._journal.release(int(position))
 
+    def forget(self, is_theirs: Theirs) -> int:
+        return self._journal.forget(is_theirs)
+
     def close(self) -> None:
         self._file.close()
         self._journal.close()
@@ -278,6 +282,9 @@ class StdinReader:
 
     def release(self, position: str) -> None:
         self._journal.release(int(position))
+
+    def forget(self, is_theirs: Theirs) -> int:
+        return self._journal.forget(is_theirs)
 
     def close(self) -> None:
         self._journal.close()

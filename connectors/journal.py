@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from connectors.reading import Theirs
 from feedback.records import Envelope
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ class Journal:
         self.last: Entry | None = None
         """The newest entry."""
         self._end = 0
+        self._released = 0
         if self._starts:
             self._recover()
         self._file = self._open_segment()
@@ -153,12 +155,34 @@ class Journal:
 
     def release(self, offset: int) -> None:
         """Delete segments that lie wholly before *offset* and are older than the retention."""
+        self._released = offset
         while len(self._starts) > 1 and self._starts[1] <= offset:
             path = self._path(self._starts[0])
             if self._now() - path.stat().st_mtime < self._retain_s:
                 return
             path.unlink()
             del self._starts[0]
+
+    def forget(self, is_theirs: Theirs) -> int:
+        """Blank the entries that were released and are *theirs*; how many those were.
+
+        In place, since places are offsets: what was said is overwritten with spaces, and its checksum with it.
+        """
+        end, blanked = self._released, 0
+        for start in [s for s in self._starts if s < end]:
+            path, offset = self._path(start), 0
+            with path.open("r+b") as file:
+                data = file.read(end - start)
+                for at, entry in _entries(data, 0, path, tail=True):
+                    if is_theirs(entry.raw, entry.programme):
+                        packed = _encode(msgspec.structs.replace(entry, raw=b" " * len(entry.raw)))
+                        file.seek(offset)
+                        file.write(_HEAD.pack(len(packed), zlib.crc32(packed)) + packed)
+                        blanked += 1
+                    offset = at
+                file.flush()
+                os.fsync(file.fileno())
+        return blanked
 
     def close(self) -> None:
         os.close(self._file)
@@ -219,6 +243,9 @@ class JournalReader:
 
     def release(self, position: str) -> None:
         self._journal.release(int(position))
+
+    def forget(self, is_theirs: Theirs) -> int:
+        return 0  # controls are about nobody
 
     def close(self) -> None:
         self._journal.close()

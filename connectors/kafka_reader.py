@@ -25,7 +25,7 @@ from confluent_kafka import (
 )
 
 from connectors.kafka_link import QUIET, KafkaInput, Setting, client_settings
-from connectors.reading import Place
+from connectors.reading import Place, Theirs
 from feedback.records import Envelope
 
 log = structlog.get_logger()
@@ -142,6 +142,9 @@ class KafkaReader:
                 break
         self._buffered -= len(found)
         return found
+
+    def forget(self, is_theirs: Theirs) -> int:
+        return 0  # the topic is not ours: its owner erases there
 
     def release(self, place: str) -> None:
         """Nothing to let go of: how long a topic keeps its records is the topic's own setting."""

@@ -1,9 +1,12 @@
 """What the engine's one input step asks of a source: a reader that never blocks and can go on where it was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from feedback.records import Envelope
+
+Theirs = Callable[[bytes, str], bool]
+"""Whether a record (its bytes, its programme) is about somebody who was erased."""
 
 
 class Reader(Protocol):
@@ -37,6 +40,12 @@ class Reader(Protocol):
 
     def release(self, place: str) -> None:
         """Everything before *place* is in a durable snapshot and will not be asked for again."""
+
+    def forget(self, is_theirs: Theirs) -> int:
+        """Remove records that were released and are *theirs*, where the source is ours; how many those were.
+
+        Called from a thread of its own while the reader is read. What it cannot reach it raises.
+        """
 
     def close(self) -> None:
         """Let go of files, threads and connections."""

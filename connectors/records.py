@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import redis
 
+from cases.sealing import SEALED, opened, opened_event
+from cases.sealing import Keys as SealingKeys
 from connectors.keyspace import CALENDARS, PROGRAMMES, Keys
 from connectors.redis_link import client
 from feedback.instants import Instant, rfc3339
@@ -36,7 +38,9 @@ def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
 class Records:
     """One store, read."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: SealingKeys | None = None) -> None:
+        """*keys* open what is sealed; without them it is given as a token (`sealed`)."""
+        self.keys = keys
         self._redis = client(url)
         self._act = self._redis.register_script(_ACT)
 
@@ -52,14 +56,18 @@ class Records:
         return None
 
     def case(self, programme: str, case: str) -> Row | None:
-        """The record of one case with its `responses` and, in order, its `log`; None when there is none."""
+        """The record of one case with its `responses` and, in order, its `log`; None when there is none.
+
+        The log is as it was written, for whoever verifies it; `read` opens an event of it.
+        """
         fields = self._redis.hgetall(Keys(programme).case(case))
         if not fields:
             return None
-        record: Row = msgspec.json.decode(fields[b"record"])
+        record = self._record(case, fields[b"record"])
         responses = [msgspec.json.decode(v) for k, v in fields.items() if k.startswith(b"response:")]
         responses.sort(key=lambda kept: kept["sequence"])
-        record["responses"] = [kept["response"] for kept in responses]
+        place = (case, "response")
+        record["responses"] = [opened(self.keys, place, kept["response"]) for kept in responses]
         if b"rewritten_at" in fields:
             # The store lost this case once; the history up to that event, and texts before it, are gone.
             at, sequence = Instant(int(fields[b"rewritten_at"])), int(fields[b"rewritten_sequence"])
@@ -67,6 +75,19 @@ class Records:
         log = [msgspec.json.decode(event) for event in self._redis.hvals(Keys(programme).log(case))]
         record["log"] = sorted(log, key=lambda event: int(event.get("sequence", 0)))
         return record
+
+    def token(self, programme: str, case: str) -> str | None:
+        """What is sealed in the record of *case*, as it is; None when nothing is, or it was erased."""
+        raw = self._redis.hget(Keys(programme).case(case), "record")
+        token = msgspec.json.decode(raw).get(SEALED) if raw is not None else None
+        return str(token) if token is not None else None
+
+    def read(self, event: Row) -> Row:
+        """*event* with what is sealed in it opened, or marked as erased."""
+        return opened_event(self.keys, event)
+
+    def _record(self, case: str, raw: bytes) -> Row:
+        return opened(self.keys, (case, "case"), msgspec.json.decode(raw))
 
     def cases(
         self,
@@ -93,9 +114,9 @@ class Records:
         pipeline = self._redis.pipeline(transaction=False)
         for id_ in ids:
             pipeline.hget(keys.case(id_.decode()), "record")
-        for raw in pipeline.execute():
+        for id_, raw in zip(ids, pipeline.execute(), strict=True):
             if raw is not None:
-                yield msgspec.json.decode(raw)
+                yield self._record(id_.decode(), raw)
 
     def all_cases(self, programme: str) -> Iterator[str]:
         """Ids of every case there ever was, oldest first."""
@@ -124,7 +145,7 @@ class Records:
             for case in ids:
                 pipeline.hvals(Keys(programme).log(case))
             for events in pipeline.execute():
-                log = [msgspec.json.decode(event) for event in events]
+                log = [self.read(msgspec.json.decode(event)) for event in events]
                 yield sorted(log, key=lambda event: int(event.get("sequence", 0)))
 
     def waiting(self, programme: str, response: str) -> Row | None:
@@ -172,7 +193,12 @@ class Records:
     def dead(self, programme: str, limit: int = 100) -> list[Row]:
         """The newest dead letters, newest first: what could not be read, and why."""
         found = self._redis.xrevrange(Keys(programme).dead, count=limit)
-        return [{k.decode(): v.decode("utf-8", "replace") for k, v in fields.items()} for _, fields in found]
+        return [self._letter({k.decode(): v.decode("utf-8", "replace") for k, v in f.items()}) for _, f in found]
+
+    def _letter(self, fields: Row) -> Row:
+        letter = opened(self.keys, (fields.get("event", ""), "dead"), fields)
+        original = letter.get("original")
+        return {**letter, "original": original.decode("utf-8", "replace")} if isinstance(original, bytes) else letter
 
     def act(self, programme: str, action_id: str, action: bytes, principal: str) -> str:
         """Hand in an action; its stream id. The same action id again hands in nothing."""
@@ -186,9 +212,9 @@ class Records:
         return str(id_.decode())
 
     def events(self, programme: str, after: str = "0-0", limit: int = 500) -> list[tuple[str, Row]]:
-        """Events after a stream id, as (stream id, CloudEvent)."""
+        """Events after a stream id, as (stream id, CloudEvent), opened."""
         found = self._redis.xrange(Keys(programme).events, min=f"({after}", count=limit)
-        return [(id_.decode(), msgspec.json.decode(fields[b"event"])) for id_, fields in found]
+        return [(id_.decode(), self.read(msgspec.json.decode(fields[b"event"]))) for id_, fields in found]
 
     def last_event(self, programme: str) -> str:
         """Stream id of the newest event, to look for later ones from; `0-0` when there is none."""
@@ -208,8 +234,14 @@ class Records:
                 if mine:
                     cases = {event.get("subject") for event in mine}
                     first = said.index(mine[0])
-                    return [event for event in said[first:] if event.get("subject") in cases]
+                    return [self.read(event) for event in said[first:] if event.get("subject") in cases]
         return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._redis.close()

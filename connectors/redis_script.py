@@ -24,7 +24,7 @@ BATCH_BYTES = 1 << 20
 SEEN_FOR_S = 2 * 86_400
 """How long an event without a case is remembered; those of a case are remembered by its log."""
 DEAD_TYPES = frozenset({"response.rejected", "item.quarantined"})
-"""Events whose `data.original` goes to the dead letters and is left out of the event itself."""
+"""Events whose `data.original` (or its token) goes to the dead letters and is left out of the event itself."""
 
 # Redis's cmsgpack (0.4) knows no binary: everything in a batch is text, JSON too.
 # A batch is [FORMAT, programme, [run...]], a run [case, entries, tail, responses].
@@ -251,10 +251,13 @@ def _response(sequence: int, json: bytes) -> tuple[str, int, str]:
 def _bury(event: Event) -> tuple[Event, list[Any]]:
     """*event* without its original, and the fields of the dead letter that keeps it."""
     data = dict(event.data)
-    original = data.pop("original", b"")
+    original, sealed = data.pop("original", b""), data.pop("sealed", "")
     fields: list[Any] = ["event", event.id]
     for name in ("reason", "detail", "source", "position", "received_at"):
         fields += (name, str(data.get(name, "")))
+    if sealed:
+        fields += ("sealed", sealed)
+        return msgspec.structs.replace(event, data=data), fields
     try:
         fields += ("original", original.decode() if isinstance(original, bytes) else str(original))
     except UnicodeDecodeError:

@@ -16,6 +16,7 @@ import msgspec
 import redis
 import structlog
 
+from connectors.reading import Theirs
 from connectors.redis_link import client
 from feedback.records import Envelope
 
@@ -34,6 +35,7 @@ class RedisStreamReader:
         self, name: str, url: str, key: str, resume: str | None, *, programme: str, trim: bool = False
     ) -> None:
         self.name, self._key, self._programme, self._trim = name, key, programme, trim
+        self._url = url
         self._last = resume or "0-0"
         self._resumed = resume is not None
         self._client = client(url, timeout_s=BLOCK_MS / 1000 + 4)
@@ -41,6 +43,8 @@ class RedisStreamReader:
         self._room = threading.Condition()
         self._stop = threading.Event()
         self._release: str | None = None
+        self._durable: str | None = None
+        """As far as `release` ever went."""
         self._at_end = False
         self.trouble = "not connected yet"
         self.lag = 0
@@ -63,7 +67,27 @@ class RedisStreamReader:
         return taken
 
     def release(self, position: str) -> None:
-        self._release = position
+        self._release = self._durable = position
+
+    def forget(self, is_theirs: Theirs) -> int:
+        """Delete entries that were released and are *theirs*; the server rewrites its file, which holds them too."""
+        if self._durable is None:
+            return 0
+        after, gone = "-", 0
+        own = client(self._url, timeout_s=30.0)
+        try:
+            while page := own.xrange(self._key, min=after, max=self._durable, count=1000):
+                theirs = [id_ for id_, fields in page if is_theirs(_said(fields), self._programme)]
+                gone += own.xdel(self._key, *theirs) if theirs else 0
+                after = f"({page[-1][0].decode()}"
+            if gone:
+                try:
+                    own.bgrewriteaof()
+                except redis.ResponseError as error:
+                    log.warning("stream.not_rewritten", stream=self.name, error=str(error)[:200])
+        finally:
+            own.close()
+        return gone
 
     def close(self) -> None:
         self._stop.set()
@@ -111,12 +135,8 @@ class RedisStreamReader:
 
     def _envelope(self, id_: str, fields: dict[bytes, bytes] | None) -> Envelope:
         fields = fields or {}
-        raw = fields.get(b"record")
-        if raw is None:
-            flat = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in fields.items()}
-            raw = msgspec.json.encode(_numbers(flat))
         return Envelope(
-            raw=raw,
+            raw=_said(fields),
             source=self.name,
             position=id_,
             received_at=int(id_.partition("-")[0]) / 1000,
@@ -149,6 +169,15 @@ def _max_deleted(connection: Any, key: str) -> str:
 def _id(text: str) -> tuple[int, int]:
     ms, _, seq = text.partition("-")
     return int(ms), int(seq or 0)
+
+
+def _said(fields: dict[bytes, bytes]) -> bytes:
+    """The record of an entry."""
+    raw = fields.get(b"record")
+    if raw is None:
+        flat = {k.decode("utf-8", "replace"): v.decode("utf-8", "replace") for k, v in fields.items()}
+        raw = msgspec.json.encode(_numbers(flat))
+    return raw
 
 
 def _numbers(flat: dict[str, str]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import TextIO
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from msgspec.structs import replace
 
-from cases.events import Event, encode
+from cases.events import Event, encode, readable
 from feedback.instants import as_datetime
 
 _SAID = ("clock", "due_at", "priority", "reason", "detail", "change", "to", "owner", "by", "level", "late")
@@ -18,9 +18,9 @@ def as_line(event: Event) -> str:
 
     What cannot be printed (a line break in a reason, a terminal's escape codes) is shown as an escape.
     """
-    said = []
+    said, data = [], readable(event).data
     for name in _SAID:
-        value = event.data.get(name)
+        value = data.get(name)
         if value not in (None, "", False):
             said.append(f"{name}={value}")
     line = f"{as_datetime(event.time):%Y-%m-%d %H:%M:%SZ}  {event.type:<22} {event.case or '-':<22} {'  '.join(said)}"
@@ -33,6 +33,7 @@ def _escaped(character: str) -> str:
 
 def as_json(event: Event) -> str:
     """The CloudEvent; what was unreadable stays with the dead letters."""
+    event = readable(event)
     if "original" in event.data:
         event = replace(event, data={k: v for k, v in event.data.items() if k != "original"})
     return encode(event).decode()

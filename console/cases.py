@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from console.page import customer_of, words_of
 from feedback.instants import parse_instant, span_text
 
 _STYLE = {"urgent": "bold red", "high": "red", "normal": "", "low": "dim"}
@@ -27,7 +28,7 @@ def case_table(rows: Sequence[dict[str, Any]], now: int) -> Table:
         table.add_row(
             Text(row["id"]),
             Text(row["priority"], style=_STYLE.get(row["priority"], "")),
-            Text(row["type"] + (f" ({row['subject']})" if row["subject"] else "")),
+            Text(row["type"] + (f" ({row['subject']})" if row.get("subject") else "")),
             Text(row["status"]),
             Text(row["owner"] or "nobody", style="" if row["owner"] else "bold red"),
             Text(due),
@@ -40,7 +41,7 @@ def case_table(rows: Sequence[dict[str, Any]], now: int) -> Table:
 def case_lines(record: dict[str, Any]) -> Iterator[str]:
     """One case whole: how it stands, what the customer said, and everything that happened, in order."""
     yield f"{record['id']}  {record['type']}  {record['priority']}  {record['status']}  programme {record['programme']}"
-    yield f"customer   {record['customer'] or 'anonymous'}"
+    yield f"customer   {customer_of(record)}"
     yield f"owner      {record['owner'] or 'nobody'} ({record['role']}), escalated {record['level']} times"
     yield f"rules      {', '.join(rule['id'] + ' @' + rule['version'] for rule in record['rules'])}"
     if record.get("next_best_action"):
@@ -58,7 +59,7 @@ def case_lines(record: dict[str, Any]) -> Iterator[str]:
     for response in record.get("responses", ()):
         scores = ", ".join(f"{k} {v:g}" for k, v in response.get("scores", {}).items())
         yield f"  {response['received_at']}  {response['source']} {response['id']}  {scores}"
-        yield f"    {response.get('text', '(no words)')}"
+        yield f"    {words_of(response)}"
     yield ""
     yield "what happened (times UTC)"
     for event in record.get("log", ()):

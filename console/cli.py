@@ -19,10 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cases.sealing import UnknownVault
 from connectors.embedded import EmbeddedError
 from connectors.key_store import UnknownKey
 from connectors.records import Records, RedisError
 from connectors.stdout import StdoutSink
+from connectors.vault import VaultError, vault_at
 from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
@@ -83,6 +85,8 @@ def main() -> None:
         fail(str(error), 2)
     except RuleFileErrors as errors:
         fail(f"{errors}\n{len(errors.problems)} problems; nothing was started. `tocsin check` shows them too.", 1)
+    except (VaultError, UnknownVault) as error:
+        fail(str(error), 2)
     except RedisError as error:
         fail(f"Redis cannot be used: {error}. Is it running, and is --redis right?", 2)
     except KeyboardInterrupt:
@@ -410,7 +414,7 @@ def cases(
     """Show open cases, the one due first in front; or one case with its whole history."""
     settings = settings_of(settings_file, state, redis)
     with redis_at(settings) as url:
-        records = Records(url)
+        records = Records(url, vault_at(settings.vault))
         if case:
             _one_case(records, case, as_json=as_json)
             return
@@ -439,6 +443,7 @@ def _one_case(records: Records, case: str, *, as_json: bool) -> None:
     record = records.case(programme, case) if programme else None
     if record is None:
         fail(f"no case {case} in this store; `tocsin cases --all` lists them", 1)
+    record["log"] = [records.read(event) for event in record["log"]]
     if as_json:
         print(json.dumps(record, indent=2))
         return
@@ -459,9 +464,12 @@ def _dead_letters(records: Records, programmes: list[str], limit: int, *, as_jso
 
 @app.command()
 def export(
-    case: Annotated[str, typer.Argument(help="The case id.")],
+    case: Annotated[str, typer.Argument(help="The case id; or a JSON file that was exported sealed, to open it.")],
     out: Annotated[Path, typer.Option(help="The folder to write <case>.json and <case>.html into.")] = Path(),
     zone: Annotated[str, typer.Option(help="The zone in which people read its times.")] = "Europe/London",
+    sealed: Annotated[
+        bool, typer.Option("--sealed", help="Leave what is personal sealed: a copy to keep, that an erasure reaches.")
+    ] = False,
     as_json: JsonOption = False,
     settings_file: SettingsOption = None,
     state: StateOption = None,
@@ -474,8 +482,12 @@ def export(
     settings = settings_of(settings_file, state, redis)
     try:
         zone = zone_name(zone)
-        with redis_at(settings) as url:
-            file = export_.file_of(Records(url), case, at=Instant(int(time.time())), zone=zone)
+        keys = None if sealed else vault_at(settings.vault)
+        if case.endswith(".json"):
+            file = export_.reopened(Path(case), keys)
+        else:
+            with redis_at(settings) as url:
+                file = export_.file_of(Records(url, keys), case, at=Instant(int(time.time())), zone=zone)
     except export_.ExportError as error:
         fail(str(error), 1)
     except ValueError:
@@ -564,7 +576,7 @@ def act(
     if given := {name: value for name, value in outcome.items() if value}:
         data["outcome"] = given
     with redis_at(settings) as url:
-        records = Records(url)
+        records = Records(url, vault_at(settings.vault))
         programme = records.find(case)
         if programme is None:
             fail(f"no case {case} in this store; `tocsin cases` lists the open ones", 1)
@@ -575,7 +587,9 @@ def act(
         except ValueError as error:
             fail(f"--at: {error}", 2)
         if do is Verb.REOPEN:
-            data["record"] = {k: record.get(k) for k in ("customer", "type", "subject", "rules")}
+            data["record"] = {k: record[k] for k in ("customer", "type", "subject", "rules") if k in record}
+        if do is Verb.ERASE:  # whose key is to go, for an engine that has forgotten the case by now
+            data["record"] = {"sealed": records.token(programme, case)}
         action = Action(
             id=action_id or uuid.uuid4().hex,
             programme=programme,

@@ -62,7 +62,15 @@ async def _deliver(
 ) -> None:
     over = asyncio.Event()
     flow = asyncio.create_task(
-        deliveries.run(url, endpoints, sorted(settings.programmes), metrics=metrics, stop=over, health=health)
+        deliveries.run(
+            url,
+            endpoints,
+            sorted(settings.programmes),
+            metrics=metrics,
+            stop=over,
+            health=health,
+            vault=settings.vault if settings.privacy.seal else None,
+        )
     )
     while not stop() and not flow.done():
         await asyncio.sleep(0.1)

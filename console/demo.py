@@ -29,6 +29,7 @@ from rich.text import Text
 from cases.events import Event
 from connectors.records import Records
 from connectors.signing import Secret, verify
+from connectors.vault import vault_at
 from connectors.webhooks import Endpoint
 from console import demo_feed
 from feedback.encode import encode_action
@@ -133,7 +134,7 @@ class Demo:
         return not self.stop.event.wait(seconds)
 
     def _customers(self, url: str) -> None:
-        records = Records(url)
+        records = Records(url, vault_at(self.settings.vault))
         feed = demo_feed.responses()
         if not self._wait(0.5):
             return
@@ -158,7 +159,7 @@ class Demo:
         while "look-after-me" not in self.story.cases:
             if not self._wait(0.1):
                 return
-        records = Records(url)
+        records = Records(url, vault_at(self.settings.vault))
         case = self.story.cases["look-after-me"]
         pause = min(2.0, self.seconds / 10)
         outcome = {
@@ -224,7 +225,9 @@ class Demo:
         )
         over = asyncio.Event()
         metrics = DeliveryMetrics(CollectorRegistry())
-        flow = asyncio.create_task(deliveries.run(url, (endpoint,), PROGRAMMES, metrics=metrics, stop=over))
+        flow = asyncio.create_task(
+            deliveries.run(url, (endpoint,), PROGRAMMES, metrics=metrics, stop=over, vault=self.settings.vault)
+        )
         while not self.stop():
             await asyncio.sleep(0.1)
             if flow.done():

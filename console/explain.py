@@ -14,6 +14,7 @@ import msgspec
 
 from connectors.journal import JournalError, recorded
 from connectors.records import Records
+from connectors.vault import vault_at
 from console.deliver import Asked, look_at_deliveries
 from feedback.decode import Decoder
 from feedback.instants import parse_instant
@@ -44,7 +45,7 @@ def answer(settings: Settings, asked: str, rules: str) -> Row:
         response = _decode(settings, raw, time.time(), "default", "explain")
         return {**_judged(explain(book, response)), "cases": []}
     with redis_at(settings) as url:
-        records = Records(url)
+        records = Records(url, vault_at(settings.vault))
         found = _from_record(settings, records, asked)
         cases = [case for name in records.programmes() for case in _cases(records, name, asked)]
         dead = (
@@ -98,6 +99,10 @@ def _from_record(settings: Settings, records: Records, id_: str) -> Response:
 
 
 def _again(settings: Settings, row: Row, programme: str) -> Response:
+    if row.get("erased"):
+        raise ExplainError(f"response {row['id']} was erased at its customer's request")
+    if "sealed" in row:
+        raise ExplainError(f"response {row['id']} is sealed, and there is no vault at {settings.vault} (TOCSIN_VAULT)")
     raw = msgspec.json.encode({name: row[name] for name in _ENGINES if name in row})
     return _decode(settings, raw, float(parse_instant(row["received_at"])), programme, "redis")
 
@@ -128,7 +133,7 @@ def _cases(records: Records, programme: str, response: str) -> Iterator[Row]:
                 "event": event["id"],
                 **{name: event["data"][name] for name in _SAID if event["data"].get(name)},
             }
-            for event in record["log"]
+            for event in map(records.read, record["log"])
             if event["type"].removeprefix("tocsin.") in _TELLING
         ]
         yield {

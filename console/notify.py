@@ -15,6 +15,7 @@ from connectors.targets.loading import Ready, TargetSettingsError, ready
 from connectors.targets.secrets import Fetch, fetching, masked
 from connectors.targets.sending import Sender, imagine
 from connectors.targets.target import TargetError
+from connectors.vault import vault_at
 from connectors.webhooks import Dead, Delivered, Disable, Retry
 from feedback.instants import Instant, rfc3339
 from flows.engine import redis_at
@@ -63,7 +64,7 @@ def events_of(settings: Settings, file: Path | None, case: str) -> list[CloudEve
     if not case:
         return [sample(time.time())]
     with redis_at(settings) as url:
-        records = Records(url)
+        records = Records(url, vault_at(settings.vault))
         try:
             programme = records.find(case)
             record = records.case(programme, case) if programme else None
@@ -71,8 +72,7 @@ def events_of(settings: Settings, file: Path | None, case: str) -> list[CloudEve
             records.close()
     if record is None:
         raise NotifyError(f"there is no case {case[:80]}")
-    log: list[CloudEvent] = record["log"]
-    return log
+    return [records.read(event) for event in record["log"]]
 
 
 def _read(file: Path) -> CloudEvent:

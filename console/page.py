@@ -94,8 +94,8 @@ def _seal(trail: Mapping[str, Any]) -> str:
 def _summary(case: Mapping[str, Any]) -> dict[str, Any]:
     facts = {
         "Programme": case["programme"],
-        "Customer": case["customer"] or "anonymous",
-        "About": case["subject"],
+        "Customer": customer_of(case),
+        "About": case.get("subject", ""),
         "Status": f"{case['status']}, priority {case['priority']}",
         "Owner": f"{case['owner'] or 'nobody'} ({case['role']}), escalated {case['level']} times",
         "Opened by": "; ".join(
@@ -106,6 +106,13 @@ def _summary(case: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in case.get("about", {}).items():
         facts[name.capitalize()] = value
     return {name: value for name, value in facts.items() if value}
+
+
+def customer_of(case: Mapping[str, Any]) -> str:
+    """Who it is, or why that cannot be said."""
+    if case.get("erased") or case.get("erased_at"):
+        return "erased on request"
+    return "sealed" if "sealed" in case else case["customer"] or "anonymous"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
@@ -132,7 +139,13 @@ def _response(response: Mapping[str, Any]) -> str:
     head = f"{_text(response['source'])} {_text(response['id'])}, received {_text(response['received_at_local'])}"
     if response.get("occurred_at", "") != response["received_at"]:
         head += f", happened {_text(response['occurred_at_local'])}"
-    return f"<h3>{head}</h3><p>{scores}</p><blockquote>{_text(response.get('text') or '(no words)')}</blockquote>"
+    return f"<h3>{head}</h3><p>{scores}</p><blockquote>{_text(words_of(response))}</blockquote>"
+
+
+def words_of(response: Mapping[str, Any]) -> str:
+    """What the customer wrote, or why it is not here."""
+    gone = "(erased on request)" if response.get("erased") else "(sealed)" if "sealed" in response else "(no words)"
+    return str(response.get("text") or gone)
 
 
 def _clock(clock: Mapping[str, Any]) -> str:

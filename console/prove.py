@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.records import Records
+from connectors.vault import vault_at
 from console import explain as explain_
 from console import replay as replay_
 from feedback.instants import Instant, parse_instant
@@ -152,7 +153,7 @@ def rules_(
     settings = msgspec.structs.replace(settings, state=state or settings.state, redis=redis or settings.redis)
     found = Precisions()
     with redis_at(settings) as url:
-        records = Records(url)
+        records = Records(url, vault_at(settings.vault))
         for name in [programme] if programme else records.programmes():
             for log in records.logs(name):
                 found.take(name, log)

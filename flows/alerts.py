@@ -17,6 +17,7 @@ from bytewax.outputs import Sink
 
 from cases.events import Event
 from cases.shard import Item
+from flows.erasures import Erasures
 from flows.hearing import UNKEYED, Heard, Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.keyed import shard_builder
@@ -32,6 +33,7 @@ def build(
     *,
     due: DueIndex,
     known: KnownResponses,
+    erasures: Erasures | None = None,
 ) -> Dataflow:
     """The dataflow. Every sink is given (key, event), in the order in which things were said of each case."""
     flow = Dataflow(FLOW_ID)
@@ -39,7 +41,7 @@ def build(
     heard = op.flat_map_batch("hear", given, hearing.hear)
     split = op.branch("split", heard, _needs_no_case)
     keyed = cast("KeyedStream[Item]", split.falses)
-    said = op.stateful_batch("shards", keyed, shard_builder(due, known))
+    said = op.stateful_batch("shards", keyed, shard_builder(due, known, erasures or Erasures()))
     events = op.merge("said", cast("KeyedStream[Event]", split.trues), said)
     for number, sink in enumerate(sinks):
         op.output(f"sink_{number}", events, sink)

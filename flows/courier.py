@@ -13,6 +13,7 @@ import structlog
 from connectors.delivery_queue import DeliveryQueue, Head, Link, Settled, Turned, is_well, save_state
 from connectors.endpoint_state import WELL, EndpointState, note, opens_at, room
 from connectors.targets.loading import Ready
+from connectors.vault import VaultError
 from connectors.webhooks import Dead, Delivered, Disable, Endpoint, Outcome, Retry
 from flows.carriers import carrier_for
 from flows.delivery_metrics import DeliveryMetrics
@@ -23,6 +24,8 @@ TICK_S = 0.25
 """Longest nap: then the clock is read again, which may have been set."""
 REFRESH_S = 2.0
 """How often a quiet queue is looked at: for what a person replayed, and for what has expired."""
+VAULT_AWAY_S = 30.0
+"""An event that cannot be opened waits this long: somebody has to bring the vault."""
 GRACE_S = 5.0
 """How long attempts under way may take to end when the flow stops; then they are cut, and made again later."""
 
@@ -98,7 +101,10 @@ class Courier:
         metrics: DeliveryMetrics,
         now: Callable[[], float],
         stopping: Callable[[], bool],
+        opener: Callable[[bytes], bytes] = lambda event: event,
     ) -> None:
+        """*opener* makes an event readable; raises VaultError while it cannot."""
+        self._opener = opener
         self._receiver, self._queue, self._link = receiver, queue, link
         self._metrics, self._now, self._stopping = metrics, now, stopping
         self._endpoint = receiver.endpoint
@@ -212,8 +218,10 @@ class Courier:
         try:
             if head.body is None:
                 outcome = Dead(reason="lost", blames_endpoint=False)
+            elif (event := self._opened(head.body)) is None:
+                outcome = Retry(at=self._now() + VAULT_AWAY_S, reason="vault")
             else:
-                carried = await self._receiver.carrier.carry(self._queue.programme, head, head.body, self._now)
+                carried = await self._receiver.carrier.carry(self._queue.programme, head, event, self._now)
                 if carried.status is not None:
                     self._metrics.attempted(self._endpoint.name, carried.status)
                 outcome = carried.outcome
@@ -221,6 +229,14 @@ class Courier:
         finally:
             self._receiver.under_way -= 1
             self.wake()
+
+    def _opened(self, event: bytes) -> bytes | None:
+        """*event* as a receiver may read it; None while the vault cannot be used."""
+        try:
+            return self._opener(event)
+        except VaultError as error:
+            log.error("delivery.sealed", endpoint=self._endpoint.name, error=str(error))
+            return None
 
     def _report(self, ended: list[tuple[Head, Outcome]], turned: Turned) -> None:
         name = self._endpoint.name

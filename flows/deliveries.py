@@ -18,6 +18,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from connectors.delivery_queue import DeliveryQueue, Fenced, Incoming, Link, Poison, connect, load_state
+from connectors.opening import Opener
 from connectors.signing import Secret
 from connectors.targets.loading import Ready, TargetSettingsError, all_ready
 from connectors.targets.secrets import fetching
@@ -122,11 +123,13 @@ async def run(
     now: Callable[[], float] = time.time,
     stop: asyncio.Event,
     health: DeliveriesHealth | None = None,
+    vault: Path | None = None,
 ) -> None:
     """Deliver the events of *programmes* to *endpoints* (webhooks and targets) until *stop* is set.
 
     *now* is Unix seconds. Redis going away is waited out. Attempts under way when *stop* comes have a few seconds to
-    end. Raises ValueError when two endpoints share a name; anything else that is raised is a mistake of ours.
+    end. What is sealed is opened with the file *vault*. Raises ValueError when two endpoints share a name; anything
+    else that is raised is a mistake of ours.
     """
     if len({endpoint.name for endpoint in endpoints}) < len(endpoints):
         raise ValueError("two endpoints share a name")
@@ -139,7 +142,7 @@ async def run(
         for endpoint in endpoints:
             state = await link.patiently(partial(load_state, client, endpoint.name))
             receivers.append(Receiver(endpoint, state, link, metrics, now))
-        flow = _Flow(link, receivers, metrics, now, stop, health)
+        flow = _Flow(link, receivers, metrics, now, stop, health, Opener(vault))
         async with asyncio.TaskGroup() as group:
             group.create_task(flow.watch())
             for programme in programmes:
@@ -162,7 +165,9 @@ class _Flow:
         now: Callable[[], float],
         stop: asyncio.Event,
         health: DeliveriesHealth,
+        opener: Opener,
     ) -> None:
+        self._opener = opener
         self._link, self._receivers, self._metrics = link, receivers, metrics
         self._now, self._stop, self._health = now, stop, health
 
@@ -210,7 +215,7 @@ class _Flow:
             return over.is_set() or self._stop.is_set()
 
         couriers = {
-            receiver.endpoint.name: Courier(receiver, queue, self._link, self._metrics, self._now, ending)
+            receiver.endpoint.name: Courier(receiver, queue, self._link, self._metrics, self._now, ending, self._opener)
             for receiver in self._receivers
             if not receiver.endpoint.programmes or queue.programme in receiver.endpoint.programmes
         }

@@ -31,11 +31,14 @@ from connectors.redis_sink import RedisSink
 from connectors.redis_store import RedisStore
 from connectors.redis_stream import RedisStreamReader
 from connectors.store_mark import StoreMark
+from connectors.vault import Vault, VaultError
 from feedback.decode import Decoder
 from flows.alerts import build
 from flows.auditor import GRACE_S, Auditor
 from flows.books import Book, BookShelf
+from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
+from flows.erasures import Erasures
 from flows.health import HealthServer
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
@@ -86,8 +89,9 @@ def run_engine(
     Raises StateError, SettingsError, RuleFileErrors, EmbeddedError: whose turn it is stands in their text.
     """
     with owned(settings.state), redis_at(settings) as url, ExitStack() as opened:
-        guard(settings.state, settings.engine.shards)
-        engine = _Engine(settings, url, dict(inputs), ends=ends, stop=stop, watched=watched)
+        vault = vault_of(settings)
+        guard(settings.state, settings.engine.shards, vault.id.hex() if vault else "")
+        engine = _Engine(settings, url, dict(inputs), vault, ends=ends, stop=stop, watched=watched)
         try:
             health = HealthServer(engine.registry, engine.reasons, port=settings.metrics_port)
         except OSError as error:
@@ -99,7 +103,14 @@ def run_engine(
         opened.enter_context(engine.gauges())
         with stop.on_signals():
             started(Running(redis=url, health_port=health.port))
-            flow = build(engine.source(), engine.hearing, [*engine.sinks(), *sinks], due=engine.due, known=engine.known)
+            flow = build(
+                engine.source(),
+                engine.hearing,
+                [*engine.sinks(), *sinks],
+                due=engine.due,
+                known=engine.known,
+                erasures=engine.erasures,
+            )
             run_flow(flow, settings.state, epoch=timedelta(milliseconds=settings.engine.epoch_ms), workers=workers)
         return engine.ended()
 
@@ -124,12 +135,31 @@ def redis_at(settings: Settings) -> Iterator[str]:
         server.close()
 
 
+def vault_of(settings: Settings) -> Vault | None:
+    """The vault of an engine, made with its state. Raises StateError when it is gone: then nothing could be read."""
+    if not settings.privacy.seal:
+        return None
+    known = (settings.state / "store.json").exists() and _sealed_once(settings.state)
+    try:
+        return Vault(settings.vault, create=not known)
+    except VaultError as error:
+        raise StateError(str(error)) from None
+
+
+def _sealed_once(state: Path) -> bool:
+    try:
+        return bool(msgspec.json.decode((state / "store.json").read_bytes()).get("vault"))
+    except (msgspec.DecodeError, AttributeError):
+        return False  # `guard` says that it is damaged
+
+
 class _Engine:
     def __init__(
         self,
         settings: Settings,
         url: str,
         inputs: dict[str, OpenReader],
+        vault: Vault | None,
         *,
         ends: bool,
         stop: Stop,
@@ -140,6 +170,7 @@ class _Engine:
         self.registry = CollectorRegistry()
         self.metrics = EngineMetrics(self.registry, VERSION)
         self.due, self.known = DueIndex(), KnownResponses()
+        self.erasures = Erasures(vault, customer_of)
         self._clock = EngineClock()
         self._outages = Outages(settings.state / "time")
         self._shelf = BookShelf(settings.state / "books", settings.metrics)
@@ -173,6 +204,7 @@ class _Engine:
             changed=self._changed,
             outages=self._outages,
             suspects=Suspects(settings.state / "time"),
+            erasures=self.erasures,
         )
 
     # -- parts of the flow ----------------------------------------------------------------------------------
@@ -252,6 +284,7 @@ class _Engine:
             meter=self.metrics,
             outages=self._outages,
             rewriting=self._rewriting,
+            erasures=self.erasures,
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}

@@ -12,13 +12,16 @@ import structlog
 
 from cases.events import Event, caseless
 from cases.refusal import Refusal
+from cases.sealing import Keys
 from cases.shard import Item, Judged, quarantined, refused
 from feedback.decode import Decoder
 from feedback.ids import case_shard, response_key, shard_key, shard_of
 from feedback.instants import Instant, rfc3339
 from feedback.records import Action, Control, Envelope, Outcome, Rejected, Response, Restate, Tick
 from flows.books import Book, BookError
+from flows.dead_letters import sealed_original
 from flows.engine_time import EngineClock
+from flows.erasures import Erasures
 from flows.indexes import KnownResponses
 from flows.lane import Given
 from flows.outages import Outages
@@ -60,10 +63,13 @@ class Hearing:
         outages: Outages,
         suspects: Suspects | None = None,
         changed: Callable[[str], None] = lambda _: None,
+        erasures: Erasures | None = None,
     ) -> None:
         self._decoder, self._open_book, self._shards = decoder, open_book, shards
         self._known, self._clock, self._meter, self._changed = known, clock, meter, changed
         self._outages, self._suspects = outages, suspects or Suspects()
+        self._erasures = erasures or Erasures()
+        self._keys: Keys | None = self._erasures.vault
         self._book: Book | None = None
 
     def begin(self, book: str) -> None:
@@ -93,12 +99,19 @@ class Hearing:
                 self._meter.responses("quarantined")
                 log.error("record.quarantined", position=what.position, error=type(error).__name__)
                 event = quarantined("record", what.position, what.programme, seen_at, error, original=what.raw)
-                heard.append((UNKEYED, event))
+                heard.append((UNKEYED, sealed_original(event, self._erasures)))
         self._suspects.done()
         return heard
 
     def _item(self, shard: int, what: Judged | Action | Tick | Restate, seen_at: Instant) -> Item:
-        return Item(shard=shard, what=what, rules=self.book.sets, seen_at=seen_at, outages=self._outages.known)
+        return Item(
+            shard=shard,
+            what=what,
+            rules=self.book.sets,
+            seen_at=seen_at,
+            outages=self._outages.known,
+            keys=self._keys,
+        )
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
         record = self._decoder.decode(envelope)
@@ -109,7 +122,8 @@ class Hearing:
                 self._hear_action(record, seen_at, heard)
             case Rejected():
                 self._meter.responses("rejected")
-                heard.append((UNKEYED, rejected(record, seen_at, envelope.received_at)))
+                event = rejected(record, seen_at, envelope.received_at)
+                heard.append((UNKEYED, sealed_original(event, self._erasures)))
             case Control():
                 self._obey(record, heard)
             case Outcome():

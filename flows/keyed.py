@@ -1,7 +1,8 @@
 """The one adapter from our pure steps to Bytewax's keyed state.
 
 A shard is a key; its state is the bytes of its drawer. There is no `notify_at` anywhere: after every batch the
-shard tells the process's due index when it next has something to say, and the source sends a tick then.
+shard tells the process's due index when it next has something to say, and the source sends a tick then; and it
+tells which keys an erasure gave up, as often as it likes.
 The stored form is `(version, shard, bytes)`: plain data, so that no class path gets into a snapshot.
 """
 
@@ -12,6 +13,7 @@ from bytewax.operators import StatefulBatchLogic
 from cases import shard as shards
 from cases.events import Event
 from cases.shard import Item
+from flows.erasures import Erasures
 from flows.indexes import DueIndex, KnownResponses
 
 Stored = tuple[int, int, bytes | None]
@@ -24,10 +26,11 @@ class SnapshotError(Exception):
 class ShardLogic(StatefulBatchLogic[Item, Event, Stored]):
     """One shard under Bytewax, which does not tell a new logic its key: the first item does."""
 
-    def __init__(self, stored: Stored | None, due: DueIndex, known: KnownResponses) -> None:
-        self._due, self._known = due, known
+    def __init__(self, stored: Stored | None, due: DueIndex, known: KnownResponses, erasures: Erasures) -> None:
+        self._due, self._known, self._erasures = due, known, erasures
         self._shard, self._body = upgrade(stored)
-        wake, self._knows = shards.summary(self._body)
+        wake, self._knows, erased = shards.summary(self._body)
+        self._erasures.ask(erased)
         due.register(self._shard, wake)
         known.change(self._shard, (), self._knows)
 
@@ -39,6 +42,7 @@ class ShardLogic(StatefulBatchLogic[Item, Event, Stored]):
         if stepped.knows != self._knows:
             self._known.change(self._shard, self._knows, stepped.knows)
             self._knows = stepped.knows
+        self._erasures.ask(stepped.erased)
         return stepped.events, self._body is None
 
     def on_notify(self) -> tuple[Iterable[Event], bool]:
@@ -59,18 +63,19 @@ def upgrade(stored: Stored | None) -> tuple[int, bytes | None]:
     if stored is None:
         return -1, None
     version, shard, body = stored
-    if version != shards.VERSION:
+    try:
+        return shard, shards.upgrade(version, body)
+    except ValueError:
         raise SnapshotError(
             f"a shard is stored in form {version} and this release reads {shards.VERSION}; "
             "run the release that wrote it, or a later one"
-        )
-    return shard, body
+        ) from None
 
 
-def shard_builder(due: DueIndex, known: KnownResponses) -> Callable[[Stored | None], ShardLogic]:
+def shard_builder(due: DueIndex, known: KnownResponses, erasures: Erasures) -> Callable[[Stored | None], ShardLogic]:
     """What builds a shard's logic from what was stored under its key."""
 
     def build(stored: Stored | None) -> ShardLogic:
-        return ShardLogic(stored, due, known)
+        return ShardLogic(stored, due, known, erasures)
 
     return build

@@ -18,6 +18,7 @@ from connectors.reading import Place, Reader
 from feedback.instants import Instant
 from feedback.records import Envelope, Restate, Tick
 from flows.engine_time import EngineClock
+from flows.erasures import Erasures
 from flows.indexes import DueIndex
 from flows.outages import Outages
 from flows.rewriting import Rewriting
@@ -97,6 +98,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         meter: Meter,
         outages: Outages,
         rewriting: Rewriting | None = None,
+        erasures: Erasures | None = None,
     ) -> None:
         """*ends*: stop when the inputs are exhausted, instead of waiting for more."""
         self.inputs = list(inputs)
@@ -105,6 +107,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         self._due, self._clock, self._stopping, self._ends = due, clock, stopping, ends
         self._meter, self._outages = meter, outages
         self._rewriting = rewriting or Rewriting(None, 0)
+        self._erasures = erasures or Erasures()
         self.elsewhere: dict[str, str] = {}
         """Positions of readers that are not open this time; kept in every snapshot for when they are again."""
         self._held_since: float | None = None
@@ -176,6 +179,7 @@ class Lane(StatefulSourcePartition[Given, State]):
             for source in self.inputs:
                 if (position := durable.get(source.reader.name)) is not None:
                     source.reader.release(position)
+        self._erasures.snapshotted([source.reader for source in self.inputs])
         return {"version": 1, "book": self.book, "positions": {**self.elsewhere, **positions}}
 
     def close(self) -> None:

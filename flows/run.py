@@ -45,33 +45,42 @@ def owned(state_dir: Path) -> Iterator[None]:
         yield
 
 
-def guard(state_dir: Path, shard_count: int) -> None:
-    """Refuse a store of another shape; write the shape of a new one.
+def guard(state_dir: Path, shard_count: int, vault: str = "") -> None:
+    """Refuse a store of another shape; write the shape of a new one, or of one that this release carries over.
+
+    *vault* is the id of the vault that the store is sealed with, empty when nothing is sealed.
 
     The ids of flow and steps, the number of shards and the stored form are a schema: with any of them
     changed, Bytewax would find nothing under the old names and start with empty state in silence.
     """
     path = state_dir / "store.json"
-    shape = {"flow": FLOW_ID, "shards": shard_count, "form": shards.VERSION}
+    shape = {"flow": FLOW_ID, "shards": shard_count, "form": shards.VERSION, "vault": vault}
     try:
         stored = json.loads(path.read_text())
     except FileNotFoundError:
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(shape) + "\n")
-        draft.replace(path)
+        _write_shape(path, shape)
         return
     except ValueError as error:
         raise StateError(f"{path} is damaged ({error}); restore it from a backup of the state directory") from None
+    carried = {"form": stored.get("form") in shards.READABLE, "vault": not stored.get("vault")}
     wrong = [
         f"{name} was {stored.get(name)!r} and is now {value!r}"
         for name, value in shape.items()
-        if stored.get(name) != value
+        if stored.get(name) != value and not carried.get(name)
     ]
     if wrong:
         raise StateError(
             f"the store in {state_dir} has another shape: {'; '.join(wrong)}. "
-            "Starting would forget its open cases. Run with the settings and release that made it."
+            "Starting would forget its open cases. Run with the settings, the release and the vault that made it."
         )
+    if stored != shape:
+        _write_shape(path, shape)  # from here on an earlier release refuses it
+
+
+def _write_shape(path: Path, shape: dict[str, object]) -> None:
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(shape) + "\n")
+    draft.replace(path)
 
 
 def recovery(state_dir: Path) -> RecoveryConfig:

@@ -65,6 +65,11 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often state is snapshotted: what a crash replays at most."""
 
 
+class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    seal: bool = True
+    """Whether what is personal is kept only under keys that an erasure can destroy (`docs/privacy.md`)."""
+
+
 class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where responses come from, besides what the command line names; nothing means the Redis streams."""
 
@@ -89,6 +94,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: Inputs = Inputs()
     outputs: Outputs = Outputs()
     http: HttpSettings = HttpSettings()
+    privacy: Privacy = Privacy()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,12 +113,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Inputs
     outputs: Outputs
     http: HttpSettings
+    privacy: Privacy = Privacy()
     state: Path
     """Snapshots, journals, stored rules, and the embedded server's data."""
+    vault_file: Path | None = None
+    """The keys of what is sealed; see `vault`."""
     redis: str
     """URL of a Redis or Valkey; empty means the embedded one."""
     metrics_port: int
     """0 takes a free one."""
+
+    @property
+    def vault(self) -> Path:
+        """Where the vault lies: in the state, unless it was named."""
+        return self.vault_file or self.state / "vault" / "keys"
 
 
 def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -157,6 +171,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         inputs=declared.inputs,
         outputs=declared.outputs,
         http=declared.http,
+        privacy=declared.privacy,
+        vault_file=Path(environ["TOCSIN_VAULT"]) if environ.get("TOCSIN_VAULT") else None,
         state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
         redis=environ.get("TOCSIN_REDIS_URL", ""),
         metrics_port=port,

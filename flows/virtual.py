@@ -15,6 +15,7 @@ from feedback.instants import Instant
 from feedback.records import Envelope, Tick
 from flows.books import Book
 from flows.engine_time import EngineClock
+from flows.erasures import Erasures
 from flows.hearing import UNKEYED, Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.outages import Outages
@@ -39,7 +40,17 @@ class Uncounted:
 class VirtualEngine:
     """An engine whose time is what its records and its caller say. Not a thread's business: one caller."""
 
-    def __init__(self, book: Book, decoder: Decoder, *, start: Instant, shard_count: int = DEFAULT_SHARDS) -> None:
+    def __init__(
+        self,
+        book: Book,
+        decoder: Decoder,
+        *,
+        start: Instant,
+        shard_count: int = DEFAULT_SHARDS,
+        erasures: Erasures | None = None,
+    ) -> None:
+        """With *erasures* what is personal is sealed in its vault, as a running engine does it."""
+        self._erasures = erasures or Erasures()
         self.at = start
         self._bodies: dict[int, bytes] = {}
         self._knows: dict[int, list[int]] = {}
@@ -53,6 +64,7 @@ class VirtualEngine:
             clock=EngineClock(wall=lambda: float(self.at), boot=lambda: float(self.at)),
             meter=Uncounted(),
             outages=Outages(),
+            erasures=self._erasures,
         )
         self._hearing.begin(book.hash)
 
@@ -64,7 +76,7 @@ class VirtualEngine:
     @property
     def open_cases(self) -> int:
         """Cases that are not closed."""
-        return sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body))
+        return sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body).entries)
 
     def judge_by(self, book: Book) -> None:
         """Judge by *book* from here on, as a control item of the stream would have it."""
@@ -108,6 +120,7 @@ class VirtualEngine:
         else:
             self._bodies[shard] = stepped.body
         self._due.register(shard, stepped.wake_at)
+        self._erasures.ask(stepped.erased)
         before = self._knows.get(shard, [])
         if stepped.knows != before:
             self._known.change(shard, before, stepped.knows)

@@ -4,7 +4,7 @@ Folded from the record and the log that the store keeps, and from nothing else; 
 clock counted again while doing so. Pure: `console/` fetches and prints.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -35,12 +35,21 @@ _QUIET = frozenset(
 
 
 def case_file(
-    record: Mapping[str, Any], calendars: Mapping[str, Calendar], *, at: Instant, zone: str
+    record: Mapping[str, Any],
+    calendars: Mapping[str, Calendar],
+    *,
+    at: Instant,
+    zone: str,
+    read: Callable[[dict[str, Any]], dict[str, Any]] = lambda event: event,
 ) -> dict[str, Any]:
-    """The file of the case in *record* (as `Records.case` gives it) at *at*, people's times in *zone*."""
-    log: Log = record.get("log", ())
+    """The file of the case in *record* (as `Records.case` gives it) at *at*, people's times in *zone*.
+
+    *read* opens what is sealed in an event; `events` stay as they were written, since that is what is verified.
+    """
+    written: Log = record.get("log", ())
+    log: Log = [read(dict(event)) for event in written]
     case = {k: v for k, v in record.items() if k not in ("log", "responses")}
-    flaw = trail.verify([dict(e) for e in log], length=int(record["sequence"]))
+    flaw = trail.verify([dict(e) for e in written], length=int(record["sequence"]))
     until = _ended(record) or at
     local = ZoneInfo(zone)
     return {
@@ -64,12 +73,12 @@ def case_file(
             for said in record.get("responses", [])
         ],
         "trail": {
-            "events": len(log),
+            "events": len(written),
             "whole": flaw is None,
             "flaw": "" if flaw is None else f"event {flaw.sequence} {flaw.event}: {flaw.what}",
             "head": log[-1]["data"].get("hash", "") if log else "",
         },
-        "events": list(log),
+        "events": list(written),
     }
 
 

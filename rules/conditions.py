@@ -56,6 +56,15 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
 
+_OPEN_ATTRIBUTES = frozenset({"site", "segment", "product", "agent"})
+"""Attributes that tell of us and not of the customer: rosters and windows go by them."""
+
+
+def _may_be_personal(path: str) -> bool:
+    root, _, name = path.partition(".")
+    return root in ("customer", "staff") or (root == "attributes" and name not in _OPEN_ATTRIBUTES)
+
+
 Feature = tuple[str, str]
 """(what, value) that a response must have for a line to be true: the key of the index in `judge.py`."""
 
@@ -120,8 +129,8 @@ class Line:
         """As `holds`, through CEL alone: the oracle of the tests, and of nothing else."""
         return self._by_cel(facts, context)
 
-    def seen(self, facts: Facts) -> str:
-        """The line and the values it saw; of a text only its length."""
+    def seen(self, facts: Facts, *, whole: bool = False) -> str:
+        """The line and the values it saw; of what may be personal only its length, unless *whole*: this is kept."""
         values = []
         for path in self.paths:
             value = facts.get(path)
@@ -131,6 +140,8 @@ class Line:
                 values.append(f"text of {len(value or '')} characters")
             elif value is None:
                 values.append(f"no {path}")
+            elif isinstance(value, str) and not whole and _may_be_personal(path):
+                values.append(f"{path} of {len(value)} characters")
             elif isinstance(value, tuple):
                 values.append(f"{path} = {', '.join(value) or 'none'}")
             else:

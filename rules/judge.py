@@ -66,8 +66,8 @@ class Verdict(msgspec.Struct, frozen=True):
     def words(self, facts: Facts) -> str:
         """For a person: what decided, with the values it saw."""
         if self.outcome is Outcome.FIRED:
-            return "; ".join(line.seen(facts) for line in self.held)
-        seen = self.line.seen(facts) if self.line is not None else ""
+            return "; ".join(line.seen(facts, whole=True) for line in self.held)
+        seen = self.line.seen(facts, whole=True) if self.line is not None else ""
         return f"{self.detail}: {seen}" if self.detail and seen else self.detail or seen
 
 

@@ -1,6 +1,7 @@
 """Builders with good defaults, so that a test shows only what matters to it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from feedback.instants import Instant, parse_instant
 from feedback.metrics import STANDARD
 from feedback.records import Envelope, Response
 from flows.books import Book
+from flows.erasures import Erasures
 from flows.virtual import VirtualEngine
 from rules.parse import load_text
 from rules.shipped import law_of, law_texts
@@ -47,6 +49,24 @@ def book(sets: Mapping[str, Mapping[str, str]]) -> Book:
     return Book("test", loaded, STANDARD)
 
 
-def engine(rules: Book, start: Instant = START) -> VirtualEngine:
+def engine(rules: Book, start: Instant = START, erasures: Erasures | None = None) -> VirtualEngine:
     """An engine under virtual time, with no case open."""
-    return VirtualEngine(rules, Decoder(STANDARD, frozenset(rules.sets)), start=start)
+    return VirtualEngine(rules, Decoder(STANDARD, frozenset(rules.sets)), start=start, erasures=erasures)
+
+
+class FixedKeys:
+    """A vault whose keys are the same in every run."""
+
+    id = b"test"
+
+    def __init__(self) -> None:
+        self.destroyed: set[int] = set()
+
+    def leaf(self, *parts: str) -> int:
+        return int.from_bytes(blake2b("\0".join(parts).encode(), digest_size=8).digest(), "big")
+
+    def key(self, leaf: int) -> bytes | None:
+        return None if leaf in self.destroyed else blake2b(leaf.to_bytes(8, "big"), digest_size=32).digest()
+
+    def destroy(self, leaves: Iterable[int]) -> None:
+        self.destroyed |= set(leaves)

@@ -72,5 +72,5 @@ def test_a_case_under_the_law_stays_small() -> None:
     number = STARTS.index(("awaabs-law", "aware"))
     record = {"id": "1", "customer": "c1", "language": "en", "text": f"start {number}"}
     world.hear([envelope(record, world.at)])
-    (entry,) = [e for body in world.bodies.values() for e in entries_of(body)]
+    (entry,) = [e for body in world.bodies.values() for e in entries_of(body).entries]
     assert len(entry.packed) < 3000

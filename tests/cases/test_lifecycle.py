@@ -146,7 +146,7 @@ class Life(RuleBasedStateMachine):
         ),
     )
     def an_action(self, verb: Verb, by: str, ago: int, which: int, reason: str, data: dict[str, Any]) -> None:
-        entries = shards.unpack(self.body)
+        entries = shards.unpack(self.body).entries
         case = entries[which % len(entries)].id if entries else "c-1-000000000000"
         self.number += 1
         action = Action(
@@ -159,7 +159,7 @@ class Life(RuleBasedStateMachine):
         if entries:
             assert [e for e in self.give(action) if e.data.get("action") == action.id] == [], "the same id acts once"
         if events[-1].type == "action.refused" and case in before:
-            now = next(e for e in shards.unpack(self.body) if e.id == case)
+            now = next(e for e in shards.unpack(self.body).entries if e.id == case)
             was = cases.unpack(before[case].packed)
             if len(events) == 1:
                 assert cases.unpack(now.packed).status == was.status, "a refusal changes nothing"
@@ -193,7 +193,7 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def cases_keep_their_promises(self) -> None:
-        entries = shards.unpack(getattr(self, "body", None))
+        entries = shards.unpack(getattr(self, "body", None)).entries
         still_open = [e.identity for e in entries if e.open]
         assert len(set(still_open)) == len(still_open), "one open case for each identity"
         for entry in entries:

@@ -92,7 +92,7 @@ class World:
         return self._keep(self.engine.advance(Instant(START + parse_span(at))))
 
     def live(self, name: str) -> list[Any]:
-        entries = [e for body in self.engine.bodies.values() for e in entries_of(body)]
+        entries = [e for body in self.engine.bodies.values() for e in entries_of(body).entries]
         return [c for e in entries for c in unpack(e.packed).clocks if c.name == name and c.is_live]
 
 

@@ -127,6 +127,28 @@ def test_what_was_read_and_not_snapshotted_is_read_again_as_it_was(opener: Opene
     again.close()
 
 
+def test_what_was_released_is_forgotten_when_it_is_theirs_and_nothing_else_is(opener: Opener) -> None:
+    reader = opener(None)
+    found = read_all(reader, 40)
+    reader.release(place_behind(found[:20]))
+    asked: list[bytes] = []
+
+    def theirs(raw: bytes, programme: str) -> bool:
+        asked.append(raw)
+        return programme == "default" and (b'"r3"' in raw or b'"r30"' in raw)
+
+    removed = reader.forget(theirs)
+    reader.close()
+    again = opener(None)
+    kept = [e.raw for e in read_all(again, 40 - removed) if e.raw.strip()]
+    again.close()
+    if isinstance(reader, FileReader | RedisStreamReader):
+        assert (removed, asked) == (1, [e.raw for e in found[:20]])
+    else:  # controls are about nobody, and a topic is its owner's
+        assert (removed, asked) == (0, [])
+    assert kept == [e.raw for n, e in enumerate(found) if n != 3 or not removed]
+
+
 def test_a_poll_with_nothing_waiting_is_empty(opener: Opener) -> None:
     reader = opener(None)
     read_all(reader, 40)

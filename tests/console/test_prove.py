@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from cases.events import encode
+from cases.events import encode, readable
 from connectors.history import History
+from connectors.vault import Vault
 from feedback.decode import Decoder
 from feedback.instants import Instant
 from flows.books import book_of
+from flows.dead_letters import customer_of
+from flows.erasures import Erasures
 from flows.settings import DEFAULT_FILE, load
 from flows.virtual import VirtualEngine
 from tests.console.test_cli import tocsin
@@ -140,9 +143,11 @@ def test_the_recorded_input_of_a_live_run_gives_its_events_again(tmp_path: Path)
     settings = load(DEFAULT_FILE)
     rules = book_of("", settings.rules, {"default": "contact-centre"}, settings.metrics)
     decoder = Decoder(settings.metrics, frozenset({"default"}))
-    engine = VirtualEngine(rules, decoder, start=Instant(0), shard_count=settings.engine.shards)
+    erasures = Erasures(Vault(tmp_path / ".tocsin" / "vault" / "keys"), customer_of)
+    shards = settings.engine.shards
+    engine = VirtualEngine(rules, decoder, start=Instant(0), shard_count=shards, erasures=erasures)
     history = History(tmp_path / ".tocsin" / "journals" / "in.jsonl", None, source="in.jsonl", programme="default")
-    again = [json.loads(encode(event)) for event in engine.hear(history)]
+    again = [json.loads(encode(readable(event))) for event in engine.hear(history)]
     assert len(again) > 10
     assert sorted(map(said, again), key=str) == sorted(map(said, live), key=str)
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 def test_form_1_opens_with_its_case_and_its_clocks() -> None:
     shard, body = upgrade((1, 13, (HERE / "shard-v1.bin").read_bytes()))
     assert shard == 13
-    (entry,) = shards.unpack(body)
+    (entry,) = shards.unpack(body).entries
     case = cases.unpack(entry.packed)
     assert (case.id, case.status, case.owner) == ("c-13-e7b45dcda7ab", Status.NEW, "ann")
     assert [clock.name for clock in case.clocks] == ["acknowledge", "first_response", "update", "resolve", "idle"]
@@ -23,7 +23,8 @@ def test_form_1_opens_with_its_case_and_its_clocks() -> None:
 
 def test_form_1_opens_with_a_case_under_the_law() -> None:
     """With calendars, milestones, an issue and its hazard, an extension and a pause; a trail's last hash."""
-    (entry,) = shards.unpack((HERE / "shard-v1-law.bin").read_bytes())
+    _, body = upgrade((1, 13, (HERE / "shard-v1-law.bin").read_bytes()))
+    (entry,) = shards.unpack(body).entries
     case = cases.unpack(entry.packed)
     clocks = {clock.name: clock for clock in case.clocks}
     investigation = clocks["standard-investigation"]

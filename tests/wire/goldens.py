@@ -19,14 +19,18 @@ _LINE = re.compile(r":\d+ ")
 
 
 def said() -> dict[str, dict[str, Any]]:
-    """Type, without its prefix, to the first message of it; a traceback without line numbers, which any edit moves."""
+    """Type, without its prefix, to the first message of it; `case.opened` also as an engine with a vault says it.
+
+    A traceback is without line numbers, which any edit moves.
+    """
     first: dict[str, dict[str, Any]] = {}
     for event in events():
-        if event.type not in first:
+        name = f"{event.type}.sealed" if event.private and event.type == "case.opened" else event.type
+        if name not in first:
             data = {k: v for k, v in event.data.items() if k != "original"}  # it goes to the dead letters
             if "traceback" in data:
                 data["traceback"] = [_LINE.sub(":0 ", frame) for frame in data["traceback"]]
-            first[event.type] = msgspec.json.decode(encode(msgspec.structs.replace(event, data=data)))
+            first[name] = msgspec.json.decode(encode(msgspec.structs.replace(event, data=data)))
     return first
 
 

@@ -12,11 +12,12 @@ from feedback.instants import Instant, parse_span, rfc3339
 from feedback.metrics import STANDARD
 from flows.books import Book
 from flows.engine_time import EngineClock
+from flows.erasures import Erasures
 from flows.hearing import Hearing
 from flows.indexes import KnownResponses
 from flows.outages import Outages
 from flows.virtual import Uncounted, VirtualEngine
-from tests.builders import START, book, envelope
+from tests.builders import START, FixedKeys, book, envelope
 
 RULES = book(
     {
@@ -67,9 +68,9 @@ roles: {lead: {default: [ann]}, duty: {default: [cat]}, head: {default: [eve]}}
 class Day:
     """One engine's day; times are spans since the start."""
 
-    def __init__(self) -> None:
+    def __init__(self, erasures: Erasures | None = None) -> None:
         decoder = Decoder(STANDARD, frozenset({"default", "ruleless"}))
-        self._engine = VirtualEngine(RULES, decoder, start=START)
+        self._engine = VirtualEngine(RULES, decoder, start=START, erasures=erasures)
         self.said: list[Event] = []
         self._records = 0
 
@@ -123,7 +124,18 @@ def events() -> list[Event]:
     day.hears("18h", b'{"id": "r-3", "scores": {"nps": 2}')
     day.hears("18h", {"id": "r-4", "text": "Nobody in particular"})
     day.hears("19h", {"id": "r-5", "text": "hello"}, programme="ruleless")
-    return [*day.said, *_controls("20h")]
+    return [*day.said, *_controls("20h"), *_sealed("21h")]
+
+
+def _sealed(at: str) -> list[Event]:
+    """Another engine, with a vault, and a customer who wants to be forgotten."""
+    day = Day(Erasures(FixedKeys()))
+    case = day.responds(
+        at, "customer-3", id="forget-me", text="Leave me alone.", attributes={"site": "york", "account": "77-1"}
+    )
+    day.does(at, case, "note", data={"note": "She rang from her sister's."})
+    day.does(at, case, "erase", reason="asked for it in writing")
+    return day.said
 
 
 def _controls(at: str) -> list[Event]:

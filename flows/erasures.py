@@ -1,0 +1,111 @@
+"""What erasures gave up, and when it may be destroyed: keys, and the raw records that lie before the engine.
+
+A destroyed key does not come back, and a crash sends the engine back to its last durable snapshot: from there it must
+say the same again, with the key that it had. So a key is destroyed when no snapshot from before its erasure can be
+stood on any more. By then the records that the engine has taken from its streams and journals are done with as well:
+those of the erased are removed there first, by a thread of their own. The drawers keep the list of what is to go
+(`cases/shard.py`); here is only how far it is, and after a crash all of it is asked for again.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock, Thread
+from typing import Protocol
+
+import structlog
+
+from cases.sealing import Keys, leaf_of_customer, leaves_before
+from cases.shard import Erased
+from connectors.reading import Reader
+
+log = structlog.get_logger()
+
+SNAPSHOTS = 3
+"""Snapshots of the lane to wait for: the one that closes the erasure's epoch, and two more until it is durable."""
+_CASE = re.compile(rb'"case"\s*:\s*"(c-[0-9a-f-]{1,40})"')
+
+CustomerOf = Callable[[bytes], str]
+
+
+class Vault(Keys, Protocol):
+    """Keys that can be destroyed (`connectors/vault.py`)."""
+
+    def destroy(self, leaves: Iterable[int]) -> None: ...
+
+
+class Erasures:
+    """Of one engine. `ask` is the shards', `snapshotted` the lane's; any thread."""
+
+    def __init__(self, vault: Vault | None = None, customer_of: CustomerOf = lambda _: "") -> None:
+        """*customer_of* tells whom a raw record names."""
+        self.vault, self._customer_of = vault, customer_of
+        self._waiting: dict[int, int] = {}
+        """Key to how many snapshots it has yet to see."""
+        self._cases: dict[int, set[str]] = {}
+        self._swept: set[int] = set()
+        self._sweeper: Thread | None = None
+        self._lock = Lock()
+
+    def ask(self, erased: Iterable[Erased]) -> None:
+        """These are to be destroyed; asked again for what waits or is gone, nothing changes."""
+        for leaf, case in erased:
+            with self._lock:
+                if self.vault is None or self.vault.key(leaf) is None:
+                    continue
+                if case not in self._cases.setdefault(leaf, set()):
+                    self._cases[leaf].add(case)
+                    self._waiting[leaf] = SNAPSHOTS
+                    self._swept.discard(leaf)
+
+    @property
+    def waiting(self) -> int:
+        """How many keys are given up and still there."""
+        return len(self._waiting)
+
+    def is_given_up(self, leaf: int) -> bool:
+        return leaf in self._waiting
+
+    def snapshotted(self, readers: Sequence[Reader]) -> None:
+        """The lane that reads *readers* has taken a snapshot."""
+        if not self._waiting:
+            return
+        with self._lock:
+            self._waiting = {leaf: max(0, left - 1) for leaf, left in self._waiting.items()}
+            ready = {leaf for leaf, left in self._waiting.items() if not left}
+            self._destroy(ready & self._swept)
+            if (left := ready & set(self._waiting)) and (self._sweeper is None or not self._sweeper.is_alive()):
+                self._sweeper = Thread(target=self._sweep, args=(left, readers), name="erasures", daemon=True)
+                self._sweeper.start()
+
+    def _destroy(self, leaves: set[int]) -> None:
+        if not leaves or self.vault is None:
+            return
+        self.vault.destroy(leaves)
+        for leaf in leaves:
+            del self._waiting[leaf], self._cases[leaf]
+        self._swept -= leaves
+        log.info("erasures.done", keys=len(leaves))
+
+    def _sweep(self, leaves: set[int], readers: Sequence[Reader]) -> None:
+        """Remove the raw records; what cannot be reached now is tried again at the next snapshot."""
+        with self._lock:
+            cases = set[str]().union(*(self._cases.get(leaf, ()) for leaf in leaves))
+        try:
+            removed = sum(
+                reader.forget(lambda raw, name: self._is_theirs(leaves, cases, raw, name)) for reader in readers
+            )
+        except Exception as error:
+            log.warning("erasures.put_off", error=type(error).__name__, why=str(error)[:200])
+            return
+        log.info("erasures.swept", keys=len(leaves), records=removed)
+        with self._lock:
+            self._swept |= leaves
+
+    def _is_theirs(self, leaves: set[int], cases: set[str], raw: bytes, programme: str) -> bool:
+        if (found := _CASE.search(raw)) is not None and found[1].decode() in cases:
+            return True
+        customer = self._customer_of(raw)
+        if not customer or self.vault is None:
+            return False
+        now = leaf_of_customer(self.vault, programme, customer, self.is_given_up)
+        return any(leaf in leaves for leaf in leaves_before(self.vault, programme, customer, now))
