@@ -9,8 +9,9 @@ import fcntl
 import json
 import os
 import random
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redis
@@ -55,7 +56,8 @@ class Embedded:
                 config={"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"},
             )
             try:
-                server.start(timeout=60)  # a large append-only file takes a while to load
+                with _deaf():
+                    server.start(timeout=60)  # a large append-only file takes a while to load
             except (ValkeyServerError, OSError) as error:
                 if "already in use" not in str(error):
                     raise self._failed(str(error)) from error
@@ -108,6 +110,22 @@ class Embedded:
         """Stop the server, if we started it. Its data stays."""
         if self._server is not None and self._server.is_running():
             with self._alone():
+                with suppress(redis.RedisError, OSError), client(self.url, timeout_s=30.0) as connection:
+                    connection.shutdown()  # its append-only file is on disk when this is answered, by its end
                 self._server.stop(timeout=30)
                 self._address.unlink(missing_ok=True)
         self._server = None
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """What is started meanwhile does not hear a signal that is meant for us and goes to our whole group.
+
+    Ctrl-C in a terminal, `timeout`, a service manager: the server must outlive the engine's last write. A blocked
+    signal stays blocked in a child, so ours is the only way to end it, and the kernel's.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

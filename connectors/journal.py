@@ -164,25 +164,8 @@ class Journal:
             del self._starts[0]
 
     def forget(self, is_theirs: Theirs) -> int:
-        """Blank the entries that were released and are *theirs*; how many those were.
-
-        In place, since places are offsets: what was said is overwritten with spaces, and its checksum with it.
-        """
-        end, blanked = self._released, 0
-        for start in [s for s in self._starts if s < end]:
-            path, offset = self._path(start), 0
-            with path.open("r+b") as file:
-                data = file.read(end - start)
-                for at, entry in _entries(data, 0, path, tail=True):
-                    if is_theirs(entry.raw, entry.programme):
-                        packed = _encode(msgspec.structs.replace(entry, raw=b" " * len(entry.raw)))
-                        file.seek(offset)
-                        file.write(_HEAD.pack(len(packed), zlib.crc32(packed)) + packed)
-                        blanked += 1
-                    offset = at
-                file.flush()
-                os.fsync(file.fileno())
-        return blanked
+        """Blank the entries that were released and are *theirs*; how many those were."""
+        return Shelved(self._folder, self._released).forget(is_theirs)
 
     def close(self) -> None:
         os.close(self._file)
@@ -215,6 +198,36 @@ def recorded(folder: Path) -> Iterator[tuple[int, Entry]]:
         start = int(path.stem)
         for at, entry in _entries(path.read_bytes(), 0, path, tail=path is paths[-1]):
             yield start + at, entry
+
+
+class Shelved:
+    """A journal that nobody reads this time, as far as it was read before."""
+
+    def __init__(self, folder: Path, read_to: int) -> None:
+        self._folder, self._read_to = folder, read_to
+
+    def forget(self, is_theirs: Theirs) -> int:
+        """Blank the entries that were read and are *theirs*; how many those were.
+
+        In place, since places are offsets: what was said is overwritten with spaces, and its checksum with it.
+        """
+        blanked = 0
+        for path in sorted(p for p in self._folder.iterdir() if _NAME.fullmatch(p.name)):
+            start, offset = int(path.stem), 0
+            if start >= self._read_to:
+                break
+            with path.open("r+b") as file:
+                data = file.read(self._read_to - start)
+                for at, entry in _entries(data, 0, path, tail=True):
+                    if is_theirs(entry.raw, entry.programme):
+                        packed = _encode(msgspec.structs.replace(entry, raw=b" " * len(entry.raw)))
+                        file.seek(offset)
+                        file.write(_HEAD.pack(len(packed), zlib.crc32(packed)) + packed)
+                        blanked += 1
+                    offset = at
+                file.flush()
+                os.fsync(file.fileno())
+        return blanked
 
 
 class JournalReader:

@@ -9,7 +9,17 @@ Theirs = Callable[[bytes, str], bool]
 """Whether a record (its bytes, its programme) is about somebody who was erased."""
 
 
-class Reader(Protocol):
+class Forgetful(Protocol):
+    """Where records lie as they came in."""
+
+    def forget(self, is_theirs: Theirs) -> int:
+        """Remove records that were released and are *theirs*, where the source is ours; how many those were.
+
+        Called from a thread of its own while the source is read. What it cannot reach it raises.
+        """
+
+
+class Reader(Forgetful, Protocol):
     """Reads one source in order. Built with the place (`Place`) behind the last record already taken, or None.
 
     The same record read twice has the same position, received time and bytes. `poll` is called every
@@ -40,12 +50,6 @@ class Reader(Protocol):
 
     def release(self, place: str) -> None:
         """Everything before *place* is in a durable snapshot and will not be asked for again."""
-
-    def forget(self, is_theirs: Theirs) -> int:
-        """Remove records that were released and are *theirs*, where the source is ours; how many those were.
-
-        Called from a thread of its own while the reader is read. What it cannot reach it raises.
-        """
 
     def close(self) -> None:
         """Let go of files, threads and connections."""

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from cases.events import Event
 from connectors.embedded import Embedded
-from connectors.journal import Journal, JournalReader
+from connectors.journal import Journal, JournalReader, Shelved
 from connectors.kafka_reader import KafkaReader
 from connectors.kafka_sink import KafkaOutlet, KafkaSink
 from connectors.keyspace import Keys
@@ -288,6 +288,10 @@ class _Engine:
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}
+        for name, position in self._lane.elsewhere.items():
+            folder = journal_of(self._settings.state, name)
+            if folder.is_dir():
+                self._lane.shelved.append(Shelved(folder, int(position)))
         return self._lane
 
     def _add_stream(

@@ -16,7 +16,7 @@ import structlog
 
 from cases.sealing import Keys, leaf_of_customer, leaves_before
 from cases.shard import Erased
-from connectors.reading import Reader
+from connectors.reading import Forgetful
 
 log = structlog.get_logger()
 
@@ -65,8 +65,8 @@ class Erasures:
     def is_given_up(self, leaf: int) -> bool:
         return leaf in self._waiting
 
-    def snapshotted(self, readers: Sequence[Reader]) -> None:
-        """The lane that reads *readers* has taken a snapshot."""
+    def snapshotted(self, sources: Sequence[Forgetful]) -> None:
+        """The lane has taken a snapshot; *sources* are all that holds records as they came in."""
         if not self._waiting:
             return
         with self._lock:
@@ -74,7 +74,7 @@ class Erasures:
             ready = {leaf for leaf, left in self._waiting.items() if not left}
             self._destroy(ready & self._swept)
             if (left := ready & set(self._waiting)) and (self._sweeper is None or not self._sweeper.is_alive()):
-                self._sweeper = Thread(target=self._sweep, args=(left, readers), name="erasures", daemon=True)
+                self._sweeper = Thread(target=self._sweep, args=(left, sources), name="erasures", daemon=True)
                 self._sweeper.start()
 
     def _destroy(self, leaves: set[int]) -> None:
@@ -86,13 +86,13 @@ class Erasures:
         self._swept -= leaves
         log.info("erasures.done", keys=len(leaves))
 
-    def _sweep(self, leaves: set[int], readers: Sequence[Reader]) -> None:
+    def _sweep(self, leaves: set[int], sources: Sequence[Forgetful]) -> None:
         """Remove the raw records; what cannot be reached now is tried again at the next snapshot."""
         with self._lock:
             cases = set[str]().union(*(self._cases.get(leaf, ()) for leaf in leaves))
         try:
             removed = sum(
-                reader.forget(lambda raw, name: self._is_theirs(leaves, cases, raw, name)) for reader in readers
+                source.forget(lambda raw, name: self._is_theirs(leaves, cases, raw, name)) for source in sources
             )
         except Exception as error:
             log.warning("erasures.put_off", error=type(error).__name__, why=str(error)[:200])

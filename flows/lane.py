@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from connectors.reading import Place, Reader
+from connectors.reading import Forgetful, Place, Reader
 from feedback.instants import Instant
 from feedback.records import Envelope, Restate, Tick
 from flows.engine_time import EngineClock
@@ -110,6 +110,8 @@ class Lane(StatefulSourcePartition[Given, State]):
         self._erasures = erasures or Erasures()
         self.elsewhere: dict[str, str] = {}
         """Positions of readers that are not open this time; kept in every snapshot for when they are again."""
+        self.shelved: list[Forgetful] = []
+        """Journals of readers that are not open this time."""
         self._held_since: float | None = None
         self._snapshots: list[dict[str, str]] = []
 
@@ -179,7 +181,7 @@ class Lane(StatefulSourcePartition[Given, State]):
             for source in self.inputs:
                 if (position := durable.get(source.reader.name)) is not None:
                     source.reader.release(position)
-        self._erasures.snapshotted([source.reader for source in self.inputs])
+        self._erasures.snapshotted([*(source.reader for source in self.inputs), *self.shelved])
         return {"version": 1, "book": self.book, "positions": {**self.elsewhere, **positions}}
 
     def close(self) -> None:

@@ -2,12 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from connectors.keyspace import Keys
+from connectors.redis_link import client
 from feedback.instants import parse_instant
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -28,9 +34,23 @@ def house(tmp_path: Path) -> Path:
 
 
 def tocsin(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TOCSIN_METRICS_PORT": "0"}
-    command = [sys.executable, "-c", "from console.cli import main; main()", *words]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    env, words = environment(), tuple(command(*words))
+    return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "TOCSIN_METRICS_PORT": "0"}
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-c", "from console.cli import main; main()", *words]
+
+
+def until(claim: Callable[[], object]) -> None:
+    limit = time.monotonic() + 60
+    while not claim():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
 
 
 def test_a_file_is_read_to_its_end_and_the_next_run_goes_on(house: Path) -> None:
@@ -135,3 +155,44 @@ def test_export_and_verify_and_due_as_a_regulator_would(house: Path) -> None:
     assert "no case c-1-0" in tocsin(house, "export", "c-1-0").stderr
     answer = tocsin(house, "due", "awaabs-law", "standard-investigation", "--start", "2026-11-03T21:15:00Z", "--json")
     assert json.loads(answer.stdout)["due_at"] == "2026-11-18T00:00:00Z"
+
+
+@contextmanager
+def serving(house: Path) -> "Iterator[subprocess.Popen[str]]":
+    """`tocsin run` without an input, in a process group of its own as a shell gives it one."""
+    process = subprocess.Popen(
+        command("run", "--output", "jsonl"), cwd=house, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_signal_to_the_whole_group_stops_the_server_after_the_engine(house: Path) -> None:
+    """Ctrl-C in a terminal, `timeout`: the embedded server hears it too, and what was said last must still reach it."""
+    with serving(house) as process:
+        until(lambda: (house / ".tocsin" / "recovery").exists() and (house / ".tocsin" / "redis.json").exists())
+        with client(json.loads((house / ".tocsin" / "redis.json").read_text())["url"]) as redis:
+            redis.xadd(Keys("default").inbox, {"record": '{"id":"1","scores":{"nps":1}}'})
+            until(lambda: redis.xlen(Keys("default").events))
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert "stream.away" not in errors
+    assert not (house / ".tocsin" / "redis.json").exists(), "the server was stopped by its starter"
+
+
+def test_what_an_earlier_run_read_is_erased_by_a_later_one(house: Path) -> None:
+    assert tocsin(house, "run", "--input", "in.jsonl").returncode == 0
+    (case,) = json.loads(tocsin(house, "cases", "--json").stdout)
+    journal = house / ".tocsin" / "journals" / "in.jsonl"
+    assert b"Nobody rang back." in next(journal.iterdir()).read_bytes()
+    with serving(house):
+        until(lambda: (house / ".tocsin" / "redis.json").exists())
+        erased = tocsin(house, "act", case["id"], "erase", "--reason", "asked in writing", "--wait", "30")
+        assert erased.returncode == 0, erased.stderr
+        until(lambda: b"Nobody rang back." not in next(journal.iterdir()).read_bytes())
+        until(lambda: "erased on request" in tocsin(house, "cases", case["id"]).stdout)

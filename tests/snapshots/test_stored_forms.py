@@ -7,6 +7,7 @@ from cases import shard as shards
 from cases.clocks import State
 from cases.lifecycle import Status
 from flows.keyed import upgrade
+from tests.builders import FixedKeys
 
 HERE = Path(__file__).parent
 
@@ -37,3 +38,13 @@ def test_form_1_opens_with_a_case_under_the_law() -> None:
     assert (clocks["resolve"].state, clocks["resolve"].first_due_at > 0) == (State.PAUSED, True)
     assert {s.name for s in case.later} >= {"written-summary", "emergency-action"}
     assert len(case.chain) == 32
+
+
+def test_form_2_opens_with_what_is_sealed_in_it_and_what_was_given_up() -> None:
+    _, body = upgrade((2, 3970, (HERE / "shard-v2.bin").read_bytes()))
+    drawer = shards.unpack(body)
+    (erased,) = [case for case in (cases.unpack(e.packed, FixedKeys()) for e in drawer.entries) if case.erased_at]
+    (kept,) = [case for case in (cases.unpack(e.packed, FixedKeys()) for e in drawer.entries) if not case.erased_at]
+    assert (erased.customer, erased.outcome, kept.customer) == ("", {}, "customer-77")
+    assert [case for _, case in drawer.erased] == [erased.id]
+    assert b"customer-77" not in (body or b"")
