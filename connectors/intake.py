@@ -21,6 +21,7 @@ import structlog
 from connectors.keyspace import Keys
 from connectors.redis_async import AsyncLink, end
 from connectors.redis_link import ScriptMissing, StoreAway, StoreError, StoreRefusing
+from feedback.layout import UNKNOWN, Layout, read_layout
 from feedback.records import Action, Outcome, Response
 
 log = structlog.get_logger()
@@ -47,16 +48,18 @@ end
 if ARGV[4] ~= '' then
   if (redis.call('GET', KEYS[2]) or '') ~= ARGV[3] then return {'changed'} end
 end
+local cut = redis.call('GET', KEYS[3]) or ''
+if cut ~= ARGV[6] then return {'moved', cut} end
 local answers = {}
-for i = 1, #ARGV - 5 do
-  local stream, mark = KEYS[1 + 2 * i], KEYS[2 + 2 * i]
+for i = 1, #ARGV - 6 do
+  local stream, mark = KEYS[2 + 2 * i], KEYS[3 + 2 * i]
   local was = redis.call('GET', mark)
   if was then
     answers[i] = '=' .. was
   else
     local id
-    if ARGV[5] == '' then id = redis.call('XADD', stream, '*', 'record', ARGV[5 + i])
-    else id = redis.call('XADD', stream, '*', 'record', ARGV[5 + i], 'principal', ARGV[5]) end
+    if ARGV[5] == '' then id = redis.call('XADD', stream, '*', 'record', ARGV[6 + i])
+    else id = redis.call('XADD', stream, '*', 'record', ARGV[6 + i], 'principal', ARGV[5]) end
     redis.call('SET', mark, id, 'EX', ARGV[2])
     answers[i] = id
   end
@@ -66,8 +69,8 @@ if ARGV[4] ~= '' then redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[2]) end
 return answers
 """
 SHA = sha1(SCRIPT.encode()).hexdigest()
-#   KEYS: asked, partial, then stream and mark of each record
-#   ARGV: digest asked, lifetime, partial before, partial after, principal, then each record
+#   KEYS: asked, partial, layout, then stream and mark of each record
+#   ARGV: digest asked, lifetime, partial before, partial after, principal, layout, then each record
 
 
 class Busy(Exception):
@@ -82,13 +85,36 @@ class Changed(Exception):
     """A partial response was added to by somebody else meanwhile. Read it again."""
 
 
+class Closed(StoreAway):
+    """The store is being cut into other lanes. Come again in a minute."""
+
+
+class _Moved(Exception):
+    """The store is cut otherwise than the writer thought; nothing was done."""
+
+    def __init__(self, cut: bytes) -> None:
+        super().__init__()
+        self.cut = cut
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One record to take in."""
 
     stream: str
+    """Of lane 0; which lane it goes to is settled when it is written."""
     mark: str
     """The key that remembers it."""
     record: bytes
+    case: str = ""
+    """Of an action."""
+    customer: str = ""
+    """The key of whoever said it, of a response or an outcome."""
+
+    def lane(self, programme: str, layout: Layout) -> int:
+        """The lane that it goes to; what names neither case nor customer is for lane 0 to answer."""
+        if self.case:
+            return layout.lane_of_case(self.case) or 0
+        return layout.lane_of_customer(programme, self.customer) if self.customer else 0
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +133,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     before: bytes = b""
     after: bytes = b""
 
-    def words(self) -> list[str | bytes]:
-        """The arguments of the script."""
-        keys = Keys(self.programme)
-        named: list[str | bytes] = [keys.asked(self.asked or "-"), keys.partial(self.partial or "-")]
+    def words(self, cut: bytes) -> list[str | bytes]:
+        """The arguments of the script, for a store that is cut as *cut* says (empty: nobody has opened it)."""
+        keys, layout = Keys(self.programme), read_layout(cut) if cut else UNKNOWN
+        named: list[str | bytes] = [keys.asked(self.asked or "-"), keys.partial(self.partial or "-"), keys.layout]
         for entry in self.entries:
-            named += (entry.stream, entry.mark)
-        given: list[str | bytes] = [self.digest, str(self.remember_s), self.before, self.after, self.principal]
+            named += (keys.of_lane(entry.stream, entry.lane(self.programme, layout)), entry.mark)
+        given: list[str | bytes] = [self.digest, str(self.remember_s), self.before, self.after, self.principal, cut]
         return ["EVALSHA", SHA, str(len(named)), *named, *given, *(entry.record for entry in self.entries)]
 
 
@@ -127,7 +153,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 def stream_of(record: Response | Outcome | Action) -> str:
-    """The stream that *record* goes into: the one place where that is decided."""
+    """The stream that *record* goes into, in lane 0."""
     keys = Keys(record.programme)
     return keys.actions if isinstance(record, Action) else keys.inbox
 
@@ -136,12 +162,12 @@ def entry_of(record: Response | Outcome | Action, raw: bytes) -> Entry:
     """*record* to take in as *raw*. An action is remembered by its id, a response by its id and what it says."""
     keys = Keys(record.programme)
     if isinstance(record, Action):
-        mark = keys.acted(record.id)
-    elif isinstance(record, Response):
+        return Entry(stream_of(record), keys.acted(record.id), raw, case=record.case)
+    if isinstance(record, Response):
         mark = keys.seen(mark_of("response", record.source, record.id, raw))
-    else:
-        mark = keys.seen(mark_of("outcome", record.customer, record.id, raw))
-    return Entry(stream_of(record), mark, raw)
+        return Entry(stream_of(record), mark, raw, customer=record.customer_key)
+    mark = keys.seen(mark_of("outcome", record.customer, record.id, raw))
+    return Entry(stream_of(record), mark, raw, customer=record.customer)
 
 
 def mark_of(*parts: str | bytes) -> str:
@@ -188,6 +214,8 @@ class Intake:
         self._to_write, self._to_confirm = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._rounds: set[asyncio.Task[None]] = set()
+        self._cuts: dict[str, bytes] = {}
+        """Programme to how the store is cut, as the store last said."""
         self.in_hand = 0
         """Requests that were not answered yet."""
         self.trouble = "not connected yet"
@@ -209,10 +237,20 @@ class Intake:
     async def hand_in(self, ask: Ask) -> list[Taken]:
         """Take in all of *ask*, and return when it is on disk: one answer for each entry, in order.
 
-        Raises Busy, Clash, Changed; StoreAway and StoreRefusing when it is not known to be kept, and StoreError when
-        Redis is set up so that it cannot be. After any of these the same may be handed in again.
+        Raises Busy, Clash, Changed; StoreAway and StoreRefusing when it is not known to be kept (Closed while the
+        store is cut anew), and StoreError when Redis is set up so that it cannot be. After any of these the same may
+        be handed in again.
         """
-        reply = await self.do(ask.words())
+        while True:
+            cut = self._cuts.get(ask.programme, b"")
+            if cut and read_layout(cut).closed:
+                self._cuts.pop(ask.programme)  # looked at afresh the next time
+                raise Closed("the store is being cut into other lanes")
+            try:
+                reply = await self.do(ask.words(cut))
+                break
+            except _Moved as moved:
+                self._cuts[ask.programme] = moved.cut
         return [Taken(id_.decode().removeprefix("="), not id_.startswith(b"=")) for id_ in reply]
 
     async def do(self, words: Sequence[Any]) -> Any:
@@ -272,6 +310,8 @@ class Intake:
                 held.fail(Clash())
             elif reply == [b"changed"]:
                 held.fail(Changed())
+            elif isinstance(reply, list) and reply[:1] == [b"moved"]:
+                held.fail(_Moved(reply[1]))
             else:
                 held.reply, held.run_id, held.written_at = reply, self._writer.run_id, now
                 self._written.append(held)

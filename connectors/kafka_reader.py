@@ -10,7 +10,7 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from confluent_kafka import (
@@ -52,6 +52,10 @@ DEFAULTS: dict[str, Setting] = {
 }
 
 
+class KafkaAway(Exception):
+    """Kafka, or the topic, does not answer now."""
+
+
 class _Part:
     """One partition: what was read ahead of it, and where it stands."""
 
@@ -80,8 +84,20 @@ class KafkaReader:
         except KafkaException as error:
             raise ValueError(f"Kafka settings: {error.args[0].str()}") from None
 
-    def __init__(self, name: str, topic: KafkaInput, resume: str | None, *, programme: str) -> None:
-        """Connects by itself, and goes on trying. Raises ValueError for a wrong setting."""
+    def __init__(
+        self,
+        name: str,
+        topic: KafkaInput,
+        resume: str | None,
+        *,
+        programme: str,
+        mine: Callable[[int], bool] = lambda _: True,
+    ) -> None:
+        """Connects by itself, and goes on trying. Raises ValueError for a wrong setting.
+
+        *mine* says which partitions this lane reads; the others are other lanes'.
+        """
+        self._mine = mine
         self.name, self._topic, self._programme = name, topic, programme
         self._place, self._fresh = Place(resume), resume is None
         settings = client_settings(topic, DEFAULTS, OURS)
@@ -288,16 +304,16 @@ class KafkaReader:
             self._fail(f"topic {topic.topic} cannot be read: {found.error.str()[:200]}")
             return
         there = set(found.partitions)
-        wanted = set(topic.partitions) or there
+        wanted = {number for number in set(topic.partitions) or there if self._mine(number)}
         if missing := wanted - there | {int(part) for part in self._place.parts} - there:
             self._fail(f"topic {topic.topic} has no partition {', '.join(map(str, sorted(missing)))}")
             return
         if new := sorted(wanted - set(self._parts)):
             self._begin(new, first=not self._parts)
-        unread = len(there - wanted)
-        if topic.partitions and unread != self._told_unread:
-            log.warning("kafka.partitions_unread", topic=topic.topic, partitions=sorted(there - wanted))
-            self._told_unread = unread
+        unread = {number for number in there - wanted if self._mine(number)}
+        if topic.partitions and len(unread) != self._told_unread:
+            log.warning("kafka.partitions_unread", topic=topic.topic, partitions=sorted(unread))
+            self._told_unread = len(unread)
         if self._away:
             log.info("kafka.reading", topic=topic.topic, partitions=sorted(self._parts))
         self._away = ""
@@ -319,6 +335,20 @@ class KafkaReader:
             self._consumer.assign(assigned)
         else:
             self._consumer.incremental_assign(assigned)
+
+
+def count_partitions(topic: KafkaInput) -> int:
+    """How many partitions the topic has. Raises ValueError for a wrong setting, KafkaAway."""
+    consumer = Consumer({**client_settings(topic, DEFAULTS, OURS), "logger": QUIET})
+    try:
+        found = consumer.list_topics(topic.topic, timeout=topic.metadata_timeout_s).topics[topic.topic]
+    except KafkaException as error:
+        raise KafkaAway(f"Kafka is away: {error.args[0].str()[:200]}") from None
+    finally:
+        consumer.close()
+    if found.error is not None:
+        raise KafkaAway(f"topic {topic.topic} cannot be read: {found.error.str()[:200]}")
+    return len(found.partitions)
 
 
 def _partition(message: Message) -> int:

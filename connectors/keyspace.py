@@ -18,8 +18,8 @@ class Keys:
     """The keys of one programme."""
 
     __slots__ = (
-        "actions", "api_keys", "cases", "dead", "due", "events", "fetch_jobs", "fetches", "inbox", "marker", "open",
-        "refusals", "stem",
+        "actions", "api_keys", "cases", "dead", "due", "events", "fetch_jobs", "fetches", "inbox", "layout",
+        "marker", "open", "refusals", "stem",
     )  # fmt: skip
 
     def __init__(self, programme: str) -> None:
@@ -43,6 +43,8 @@ class Keys:
         """Sorted set: cases that are not closed, by `opened_at`."""
         self.due = self.stem + "due"
         """Sorted set: open cases with a live clock, by the earliest `due_at`."""
+        self.layout = self.stem + "layout"
+        """String: how the store is cut into lanes (`feedback/layout.py`); absent before an engine has opened it."""
         self.marker = self.stem + "marker"
         """Stem of the counters that `marker_of` names."""
         self.api_keys = self.stem + "api-keys"
@@ -53,6 +55,11 @@ class Keys:
         """Sorted set: notices whose answers are still to be fetched, by when to try."""
         self.fetch_jobs = self.stem + "fetch-jobs"
         """Hash: the notice's id to the notice as JSON."""
+
+    @staticmethod
+    def of_lane(stream: str, lane: int) -> str:
+        """The `in` or `actions` of one lane: that of lane 0 has the plain name."""
+        return f"{stream}:{lane}" if lane else stream
 
     def marker_of(self, engine: str) -> str:
         """A counter of one engine's: how far is the append-only file on disk, and is this the store it knew?"""

@@ -83,3 +83,9 @@ class Place:
 
     def __str__(self) -> str:
         return ",".join(position for position in self._parts.values() if position)
+
+
+def part_of(position: str) -> int | None:
+    """The part (a topic's partition) that a record's position names; None for a source without parts."""
+    part, found, _ = position.partition(":")
+    return int(part) if found and part.isdecimal() else None

@@ -13,6 +13,7 @@ from cases.sealing import Keys as SealingKeys
 from connectors.keyspace import CALENDARS, PROGRAMMES, Keys
 from connectors.redis_link import client
 from feedback.instants import Instant, rfc3339
+from feedback.layout import UNKNOWN, Layout, read_layout
 
 ACTED_FOR_S = 7 * 86_400
 """How long an action id is remembered at the door; the case itself remembers its newest 64 for good."""
@@ -20,12 +21,18 @@ ACTED_FOR_S = 7 * 86_400
 _ACT = """
 local was = redis.call('GET', KEYS[2])
 if was then return was end
+local cut = redis.call('GET', KEYS[3]) or ''
+if cut ~= ARGV[4] then return {cut} end
 local id = redis.call('XADD', KEYS[1], '*', 'record', ARGV[1], 'principal', ARGV[2])
 redis.call('SET', KEYS[2], id, 'EX', ARGV[3])
 return id
 """
 
 Row = dict[str, Any]
+
+
+class StoreClosed(Exception):
+    """The store is being cut anew (`tocsin reshard`), and takes nothing in meanwhile. Come again later."""
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -201,15 +208,43 @@ class Records:
         return {**letter, "original": original.decode("utf-8", "replace")} if isinstance(original, bytes) else letter
 
     def act(self, programme: str, action_id: str, action: bytes, principal: str) -> str:
-        """Hand in an action; its stream id. The same action id again hands in nothing."""
+        """Hand in an action, in the lane of its case; its stream id. The same action id again hands in nothing.
+
+        Raises StoreClosed, LayoutError.
+        """
         keys = Keys(programme)
-        id_ = self._act(keys=[keys.actions, keys.acted(action_id)], args=[action, principal, ACTED_FOR_S])
-        return str(id_.decode())
+        case = str(msgspec.json.decode(action).get("case", ""))
+        cut = self._redis.get(keys.layout) or b""
+        while True:
+            layout = read_layout(cut) if cut else UNKNOWN
+            if layout.closed:
+                raise StoreClosed(f"the store is being cut into other lanes; hand in {action_id} again in a minute")
+            stream = keys.of_lane(keys.actions, layout.lane_of_case(case) or 0)
+            given = [action, principal, ACTED_FOR_S, cut]
+            reply = self._act(keys=[stream, keys.acted(action_id), keys.layout], args=given)
+            if not isinstance(reply, list):
+                return str(reply.decode())
+            cut = reply[0]  # the cut changed since we looked
+
+    def layout(self, programme: str) -> Layout | None:
+        """How the store is cut into lanes; None when no engine has opened it. Raises LayoutError."""
+        found = self._redis.get(Keys(programme).layout)
+        return read_layout(found) if found else None
+
+    def lay_out(self, programmes: Iterable[str], layout: Layout) -> None:
+        """From now on whoever writes to a lane finds it by *layout*."""
+        for programme in programmes:
+            self._redis.set(Keys(programme).layout, layout.text())
 
     def respond(self, programme: str, response: bytes) -> str:
-        """Hand in a response; its stream id."""
-        id_ = self._redis.xadd(Keys(programme).inbox, {"record": response})
-        return str(id_.decode())
+        """Hand in a response, in the lane of its customer; its stream id. Raises StoreClosed, LayoutError."""
+        keys, layout = Keys(programme), self.layout(programme) or UNKNOWN
+        if layout.closed:
+            raise StoreClosed("the store is being cut into other lanes; hand it in again in a minute")
+        said = msgspec.json.decode(response)
+        anonymous = f"anonymous {said.get('source') or f'{programme}:in'} {said.get('id')}"
+        lane = layout.lane_of_customer(programme, str(said.get("customer") or anonymous))
+        return str(self._redis.xadd(keys.of_lane(keys.inbox, lane), {"record": response}).decode())
 
     def events(self, programme: str, after: str = "0-0", limit: int = 500) -> list[tuple[str, Row]]:
         """Events after a stream id, as (stream id, CloudEvent), opened."""

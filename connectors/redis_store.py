@@ -19,6 +19,7 @@ from connectors.keyspace import PROGRAMMES, Keys
 from connectors.redis_link import Link, ScriptMissing, StoreAway, StoreError, StoreRefusing
 from connectors.redis_script import SCRIPT, Batch, call, pack, read
 from connectors.store_mark import StoreMark
+from feedback.layout import Layout, LayoutError, conflict, read_layout
 
 log = structlog.get_logger()
 
@@ -52,10 +53,12 @@ class RedisStore:
         stopping: Callable[[], bool] = lambda: False,
         mark: StoreMark | None = None,
         lost: Callable[[int, int], None] = lambda *_: None,
+        layout: Layout | None = None,
     ) -> None:
         """*written* is told of events once they are readable. Connects at the first write or `restore`.
 
         *lost* is told (known, found) when this is not the store that *mark* knows, by whichever thread notices.
+        *layout* is told to the store, so that whoever writes actions finds their lanes.
         """
         self._link = Link(url, timeout_s=timeout_s)
         self._programmes = sorted(programmes)
@@ -75,7 +78,7 @@ class RedisStore:
         self.trouble_since = 0.0
         self.durability = "unknown"
         """`aof` (asked of Redis), `aof-by-age`, or `none`: this Redis keeps nothing on disk."""
-        self._mark, self._lost = mark or StoreMark(), lost
+        self._mark, self._lost, self._layout = mark or StoreMark(), lost, layout
         self._marker = Keys(self._programmes[0]).marker_of(self._mark.id)
         self._confirmer = _Confirmer(url, self, self._marker, self._mark)
 
@@ -182,8 +185,25 @@ class RedisStore:
             self.durability = "aof"
         self._load()
         self._link.call("SADD", PROGRAMMES, *self._programmes)
+        self._lay_out()
         self._recognise(int(self._link.call("GET", self._marker) or 0))
         self._write_again()
+
+    def _lay_out(self) -> None:
+        """Say how the store is cut, where it is not said yet, was said of an earlier cut, or was wiped."""
+        layout = self._layout
+        if layout is None:
+            return
+        for programme in self._programmes:
+            key = Keys(programme).layout
+            found = self._link.call("GET", key)
+            try:
+                why = conflict(layout, read_layout(found)) if found else ""
+            except LayoutError as error:
+                why = str(error)
+            if why:
+                raise StoreError(f"programme {programme}: {why}")
+            self._link.call("SET", key, layout.text())
 
     def _recognise(self, found: int) -> bool:
         """Whether the store is the one that was known; a loss is told once."""

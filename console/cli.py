@@ -22,12 +22,13 @@ from rich.text import Text
 from cases.sealing import UnknownVault
 from connectors.embedded import EmbeddedError
 from connectors.key_store import UnknownKey
-from connectors.records import Records, RedisError
+from connectors.records import Records, RedisError, StoreClosed
 from connectors.stdout import StdoutSink
 from connectors.vault import VaultError, vault_at
 from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
+from console import lanes as lanes_
 from console import notify as notify_
 from console import prove
 from console.beside import Beside
@@ -87,6 +88,8 @@ def main() -> None:
         fail(f"{errors}\n{len(errors.problems)} problems; nothing was started. `tocsin check` shows them too.", 1)
     except (VaultError, UnknownVault) as error:
         fail(str(error), 2)
+    except StoreClosed as error:
+        fail(str(error), 1)
     except RedisError as error:
         fail(f"Redis cannot be used: {error}. Is it running, and is --redis right?", 2)
     except KeyboardInterrupt:
@@ -145,6 +148,12 @@ def run(
         bool,
         typer.Option(help="Keep the second flow going, too, where receivers are declared and the run does not end."),
     ] = True,
+    processes: Annotated[
+        int, typer.Option(min=0, help="Cut the store into so many lanes, and keep an engine process going for each.")
+    ] = 0,
+    lane: Annotated[int, typer.Option(min=-1, help="Run only this lane, from 0; for systemd and Kubernetes.")] = -1,
+    lanes: Annotated[int, typer.Option(min=0, help="With --lane: how many there are; else engine.lanes.")] = 0,
+    stop_with_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
     settings_file: SettingsOption = None,
     state: StateOption = None,
     redis: RedisOption = "",
@@ -153,7 +162,7 @@ def run(
 
     With --input it ends at the end of the file, says how many clocks go on, and the next run continues them.
     """
-    settings = settings_of(settings_file, state, redis)
+    settings = lanes_.with_lanes(settings_of(settings_file, state, redis), processes=processes, lane=lane, lanes=lanes)
     if output not in ("none", "lines", "jsonl"):
         fail(f"--output {output}: expected lines, jsonl or none", 2)
     if programme not in settings.programmes:
@@ -166,13 +175,22 @@ def run(
     )
     stop = Stop()
     serves = not input or follow
+    if processes:
+        words = [*(w for t in kafka or [] for w in ("--kafka", t)), "--programme", programme, "--output", output]
+        if input:
+            fail("--input: a file belongs to no lane; run it without --processes, or put its records into a topic", 2)
+        with lanes_.delivering(settings, note, wanted=deliver) as url:
+            code = lanes_.supervise(settings, url, words, stop, note)
+        if code:
+            sys.exit(code)
+        return
+    if stop_with_stdin:
+        lanes_.stop_at_end_of_stdin(stop)
     beside: list[Beside] = []
 
     def started(running: Running) -> None:
-        if (settings.endpoints or settings.targets) and deliver and serves:
-            port = ["--metrics-port", "0"] if settings.metrics_port == 0 else []
-            place = ["--settings", str(settings.file), "--state", str(settings.state), "--redis", running.redis]
-            beside.append(Beside(["deliver", *place, *port], note))
+        if lane <= 0 and deliver and serves and (words := lanes_.deliver_words(settings, running.redis)):
+            beside.append(Beside(words, note))
         where = running.redis if settings.redis else f"the embedded server at {running.redis}"
         note(f"tocsin {VERSION}: events go to {where}; metrics at http://127.0.0.1:{running.health_port}/metrics")
 
@@ -180,7 +198,10 @@ def run(
     if not (deliver and serves):
         note_endpoints(settings)
     try:
-        ended = run_engine(settings, readers, ends=not serves, stop=stop, sinks=sinks, started=started)
+        ended = run_engine(
+            settings, readers, ends=not serves, stop=stop, sinks=sinks, started=started, topics=readers.topics,
+            lane=None if lane < 0 else lane,
+        )  # fmt: skip
     finally:
         for process in beside:
             process.close()

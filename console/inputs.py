@@ -15,6 +15,7 @@ from connectors.kafka_link import KafkaInput
 from connectors.kafka_reader import KafkaReader
 from connectors.reading import Reader
 from flows.engine import OpenReader, journal_of
+from flows.placing import Topics
 from flows.settings import DEFAULT_FILE, Settings
 
 _FORMS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv"}
@@ -30,6 +31,7 @@ class Opened(dict[str, OpenReader]):
     def __init__(self) -> None:
         super().__init__()
         self.readers: list[Reader] = []
+        self.topics = Topics()
 
 
 def open_inputs(
@@ -51,7 +53,8 @@ def open_inputs(
         raise InputError("a topic has no end, and a file has: add --follow, or leave out --input or --kafka")
     declared = {} if paths or topics else settings.inputs.kafka
     for name, topic in [*declared.items(), *map(named_topic, topics)]:
-        _add(opened, name, _topic(name, topic, programme))
+        _add(opened, name, _topic(name, topic, programme, opened.topics))
+        opened.topics.topics[name] = topic
     for path in paths:
         if path == "-":
             _add(opened, "stdin", _stdin(settings, form or "jsonl", programme))
@@ -97,12 +100,12 @@ def named_topic(words: str) -> tuple[str, KafkaInput]:
     return topic, KafkaInput(servers=servers, topic=topic)
 
 
-def _topic(name: str, topic: KafkaInput, programme: str) -> OpenReader:
+def _topic(name: str, topic: KafkaInput, programme: str, topics: Topics) -> OpenReader:
     try:
         KafkaReader.check(topic)
     except ValueError as error:
         raise InputError(f"{name}: {error}") from None
-    return lambda resume: KafkaReader(name, topic, resume, programme=topic.programme or programme)
+    return lambda resume: KafkaReader(name, topic, resume, programme=topic.programme or programme, mine=topics.mine)
 
 
 def _stdin(settings: Settings, kind: str, programme: str) -> OpenReader:

@@ -24,6 +24,8 @@ from flows.keyed import shard_builder
 from flows.lane import LaneSource
 
 FLOW_ID = "tocsin"
+STATEFUL = ("tocsin.lane", "tocsin.shards", "tocsin.sink_0")
+"""The steps that keep state, as recovery knows them."""
 
 
 def build(

@@ -37,8 +37,9 @@ class Finding(msgspec.Struct, frozen=True):
 class Auditor:
     """Belongs to one thread. `look` goes on where it stopped."""
 
-    def __init__(self, page: Page, programmes: Iterable[str]) -> None:
-        self._page = page
+    def __init__(self, page: Page, programmes: Iterable[str], mine: Callable[[str], bool] = lambda _: True) -> None:
+        """*mine*: which cases (by id) are this lane's to answer for."""
+        self._page, self.mine = page, mine
         self._offsets = dict.fromkeys(programmes, 0)
         self._known: dict[str, set[Finding]] = {programme: set() for programme in self._offsets}
         self._fresh: dict[str, set[Finding]] = {programme: set() for programme in self._offsets}
@@ -48,7 +49,8 @@ class Auditor:
         for programme, offset in self._offsets.items():
             limit = Instant(now - GRACE_S)
             records = self._page(programme, limit, offset, PAGE)
-            self._fresh[programme].update(f for record in records for f in findings(programme, record, limit))
+            mine = [record for record in records if self.mine(str(record["id"]))]
+            self._fresh[programme].update(f for record in mine for f in findings(programme, record, limit))
             if len(records) < PAGE:  # a round is complete: what was found before and not again is settled
                 for finding in self._fresh[programme] - self._known[programme]:
                     log.error(

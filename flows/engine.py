@@ -39,15 +39,17 @@ from flows.books import Book, BookShelf
 from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
 from flows.erasures import Erasures
-from flows.health import HealthServer
+from flows.health import HealthServer, Labelled
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
 from flows.metrics import EngineMetrics
 from flows.outages import Outages
+from flows.placing import Placing, Topics, agree, check_inputs, tell_where
 from flows.rewriting import Rewriting
-from flows.run import StateError, Stop, guard, owned, run_flow
+from flows.run import StateError, Stop, run_flow
 from flows.settings import Settings, SettingsError
+from flows.stores import Store, owned, read_shape
 from flows.suspects import Suspects
 
 log = structlog.get_logger()
@@ -82,18 +84,28 @@ def run_engine(
     started: Callable[["Running"], None] = lambda _: None,
     watched: Callable[[list[Event]], None] = lambda _: None,
     workers: int = 1,
+    topics: Topics | None = None,
+    lane: int | None = None,
 ) -> Ended:
     """Run until *stop*, or with *ends* until *inputs* are exhausted. Without *inputs* the streams are read.
 
     *started* is told of the addresses once everything is open, *watched* of events once they are readable.
+    *topics* says which of *inputs* are Kafka's; *lane* which one is run of a store of several (`stores.py`).
     Raises StateError, SettingsError, RuleFileErrors, EmbeddedError: whose turn it is stands in their text.
     """
-    with owned(settings.state), redis_at(settings) as url, ExitStack() as opened:
+    topics = topics or Topics()
+    shard_count, lanes = settings.engine.shards, settings.engine.lanes
+    with (
+        owned(settings.state, shard_count=shard_count, lane=lane, lanes=lanes) as store,
+        redis_at(settings) as url,
+        ExitStack() as opened,
+    ):
+        check_inputs(store, inputs, topics)
         vault = vault_of(settings)
-        guard(settings.state, settings.engine.shards, vault.id.hex() if vault else "")
-        engine = _Engine(settings, url, dict(inputs), vault, ends=ends, stop=stop, watched=watched)
+        store.seal(vault.id.hex() if vault else "")
+        engine = _Engine(settings, url, store, dict(inputs), vault, ends=ends, stop=stop, watched=watched)
         try:
-            health = HealthServer(engine.registry, engine.reasons, port=settings.metrics_port)
+            health = HealthServer(engine.told, engine.reasons, port=settings.metrics_port)
         except OSError as error:
             raise StateError(
                 f"port {settings.metrics_port} for metrics is taken ({error.strerror}); "
@@ -102,16 +114,20 @@ def run_engine(
         opened.callback(health.close)
         opened.enter_context(engine.gauges())
         with stop.on_signals():
+            tell_where(store, health.port)
             started(Running(redis=url, health_port=health.port))
-            flow = build(
-                engine.source(),
-                engine.hearing,
-                [*engine.sinks(), *sinks],
-                due=engine.due,
-                known=engine.known,
-                erasures=engine.erasures,
-            )
-            run_flow(flow, settings.state, epoch=timedelta(milliseconds=settings.engine.epoch_ms), workers=workers)
+            if engine.settle(topics):
+                flow = build(
+                    engine.source(),
+                    engine.hearing,
+                    [*engine.sinks(), *sinks],
+                    due=engine.due,
+                    known=engine.known,
+                    erasures=engine.erasures,
+                )
+                store.begin([step.step_id for step in flow.substeps])
+                epoch = timedelta(milliseconds=settings.engine.epoch_ms)
+                run_flow(flow, store.folder, epoch=epoch, workers=workers)
         return engine.ended()
 
 
@@ -139,18 +155,11 @@ def vault_of(settings: Settings) -> Vault | None:
     """The vault of an engine, made with its state. Raises StateError when it is gone: then nothing could be read."""
     if not settings.privacy.seal:
         return None
-    known = (settings.state / "store.json").exists() and _sealed_once(settings.state)
+    shape = read_shape(settings.state)
     try:
-        return Vault(settings.vault, create=not known)
+        return Vault(settings.vault, create=shape is None or not shape.vault)
     except VaultError as error:
         raise StateError(str(error)) from None
-
-
-def _sealed_once(state: Path) -> bool:
-    try:
-        return bool(msgspec.json.decode((state / "store.json").read_bytes()).get("vault"))
-    except (msgspec.DecodeError, AttributeError):
-        return False  # `guard` says that it is damaged
 
 
 class _Engine:
@@ -158,6 +167,7 @@ class _Engine:
         self,
         settings: Settings,
         url: str,
+        store: Store,
         inputs: dict[str, OpenReader],
         vault: Vault | None,
         *,
@@ -167,13 +177,18 @@ class _Engine:
     ) -> None:
         self._settings, self._url, self._inputs, self._ends, self._stop = settings, url, inputs, ends, stop
         self._watched = watched
+        self._place = store
+        self._placing = Placing(settings.engine.placed_by, stop)
+        state = store.folder
         self.registry = CollectorRegistry()
+        several = store.layout.lanes > 1
+        self.told = Labelled(self.registry, {"lane": str(store.lane)}) if several else self.registry
         self.metrics = EngineMetrics(self.registry, VERSION)
         self.due, self.known = DueIndex(), KnownResponses()
         self.erasures = Erasures(vault, customer_of)
         self._clock = EngineClock()
-        self._outages = Outages(settings.state / "time")
-        self._shelf = BookShelf(settings.state / "books", settings.metrics)
+        self._outages = Outages(state / "time")
+        self._shelf = BookShelf(state / "books", settings.metrics)
         self._rules = {name: programme.rules for name, programme in settings.programmes.items()}
         self._programmes = sorted(settings.programmes)
         self._lane: Lane | None = None
@@ -185,11 +200,11 @@ class _Engine:
             except ValueError as error:
                 raise SettingsError(f"{settings.file}: outputs.kafka: {error}") from None
         self._outlet: KafkaOutlet | None = None
-        self._mark = StoreMark(settings.state / "known")
+        self._mark = StoreMark(state / "known")
         self._own: Journal | None = None
-        self._rewriting = Rewriting(settings.state / "known" / "rewriting.json", settings.engine.shards, self._announce)
+        self._rewriting = Rewriting(state / "known" / "rewriting.json", settings.engine.shards, self._announce)
         self._records = Records(url)
-        self._auditor = Auditor(self._records.due_before, settings.programmes)
+        self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
         # Checked before anything is started, with every problem of every file.
@@ -203,9 +218,22 @@ class _Engine:
             meter=self.metrics,
             changed=self._changed,
             outages=self._outages,
-            suspects=Suspects(settings.state / "time"),
+            suspects=Suspects(state / "time"),
             erasures=self.erasures,
         )
+
+    # -- the cut of the store -----------------------------------------------------------------------------
+
+    def settle(self, topics: Topics) -> bool:
+        """Fix the shape of the store and go by it; False when a stop came first. Raises StateError."""
+        if not self._placing.settle(self._place, topics, self._inputs):
+            return False
+        self.hearing.lay_out(self._place.layout, self._place.lane)
+        agree(self._place, self._records, self._programmes)
+        return True
+
+    def _is_mine(self, case: str) -> bool:
+        return self._place.layout.lane_of_case(case) in (self._place.lane, None)
 
     # -- parts of the flow ----------------------------------------------------------------------------------
 
@@ -231,6 +259,7 @@ class _Engine:
             timeout_s=5.0,
             mark=self._mark,
             lost=self._rewriting.begin,
+            layout=self._place.layout,
         )
         return self._store
 
@@ -254,8 +283,8 @@ class _Engine:
 
     def _open_lane(self, state: State | None) -> Lane:
         positions: dict[str, str] = state["positions"] if state else {}
-        controls = Journal(self._settings.state / "journals" / "control")
-        self._own = Journal(self._settings.state / "journals" / "engine")
+        controls = Journal(self._place.folder / "journals" / "control")
+        self._own = Journal(self._place.folder / "journals" / "engine")
         book = self._take_up_rules(state["book"] if state else None, controls)
         self.hearing.begin(book.hash)
         inputs = [
@@ -266,12 +295,18 @@ class _Engine:
             ),
             Input(JournalReader("engine", self._own, positions.get("engine")), positions.get("engine"), binding=True),
         ]
+        carried = self._place.folder / "journals" / "carried"
+        if carried.exists():  # what waited unread when the store was cut anew
+            place = positions.get("carried")
+            inputs.append(Input(JournalReader("carried", Journal(carried), place), place, binding=True))
+        lane = self._place.lane
         for programme in self._programmes:
+            keys = Keys(programme)
             name = f"{programme}:actions"
-            self._add_stream(inputs, name, Keys(programme).actions, programme, positions, binding=True)
+            self._add_stream(inputs, name, keys.of_lane(keys.actions, lane), programme, positions, binding=True)
             if not self._inputs:
                 name = f"{programme}:in"
-                self._add_stream(inputs, name, Keys(programme).inbox, programme, positions, binding=False)
+                self._add_stream(inputs, name, keys.of_lane(keys.inbox, lane), programme, positions, binding=False)
         for name, open_reader in self._inputs.items():
             inputs.append(Input(open_reader(positions.get(name)), positions.get(name), binding=False))
         self._lane = Lane(
@@ -325,9 +360,9 @@ class _Engine:
         """What keeps the engine from keeping its promises now."""
         why: dict[str, str] = {}
         lane, store = self._lane, self._store
-        if lane is None or store is None:
-            return {"engine": "starting"}
-        if store.trouble:
+        if lane is None:
+            return {"engine": self._placing.waits or "starting"}
+        if store is not None and store.trouble:  # it is opened when there is something to write
             why["store"] = store.trouble
         if self._rewriting.trouble:
             why["records"] = self._rewriting.trouble
@@ -385,7 +420,8 @@ class _Engine:
         try:
             self._audit()
             self._records.keep_calendars(self._calendars())
-            for programme in self._programmes:
+            # Of the whole store, so one lane tells: a sum over the lanes must be right.
+            for programme in self._programmes if self._place.lane == 0 else ():
                 still_open, overdue = self._records.counts(programme, int(now))
                 self.metrics.open_cases.labels(programme).set(still_open)
                 self.metrics.overdue_cases.labels(programme).set(overdue)

@@ -5,12 +5,27 @@ nothing of readiness). `/ready` answers 503 with every reason at once, in words.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+
+class Labelled(Collector):
+    """What *registry* has, with *labels* put to every sample: several processes of one kind tell theirs apart."""
+
+    def __init__(self, registry: Collector, labels: Mapping[str, str]) -> None:
+        self._registry, self._labels = registry, labels
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._registry.collect():
+            told = Metric(family.name, family.documentation, family.type, family.unit)
+            told.samples = [s._replace(labels={**self._labels, **s.labels}) for s in family.samples]
+            yield told
+
 
 Reasons = Callable[[], Mapping[str, str]]
 """What keeps the process from being ready: the part and why; empty when it is."""
@@ -19,9 +34,7 @@ Reasons = Callable[[], Mapping[str, str]]
 class HealthServer:
     """Serves until `close`. *port* 0 takes a free one; `port` tells which."""
 
-    def __init__(
-        self, registry: CollectorRegistry, reasons: Reasons, *, host: str = "127.0.0.1", port: int = 0
-    ) -> None:
+    def __init__(self, registry: Collector, reasons: Reasons, *, host: str = "127.0.0.1", port: int = 0) -> None:
         class Handler(_Handler):
             pass
 
@@ -39,7 +52,7 @@ class HealthServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    registry: CollectorRegistry
+    registry: Collector
     reasons: Reasons
 
     def do_GET(self) -> None:

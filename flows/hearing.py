@@ -14,9 +14,11 @@ from cases.events import Event, caseless
 from cases.refusal import Refusal
 from cases.sealing import Keys
 from cases.shard import Item, Judged, quarantined, refused
+from connectors.reading import part_of
 from feedback.decode import Decoder
-from feedback.ids import case_shard, response_key, shard_key, shard_of
+from feedback.ids import case_shard, response_key, shard_key
 from feedback.instants import Instant, rfc3339
+from feedback.layout import Layout
 from feedback.records import Action, Control, Envelope, Outcome, Rejected, Response, Restate, Tick
 from flows.books import Book, BookError
 from flows.dead_letters import sealed_original
@@ -65,7 +67,8 @@ class Hearing:
         changed: Callable[[str], None] = lambda _: None,
         erasures: Erasures | None = None,
     ) -> None:
-        self._decoder, self._open_book, self._shards = decoder, open_book, shards
+        self._decoder, self._open_book = decoder, open_book
+        self._layout, self._lane = Layout(shards=shards), 0
         self._known, self._clock, self._meter, self._changed = known, clock, meter, changed
         self._outages, self._suspects = outages, suspects or Suspects()
         self._erasures = erasures or Erasures()
@@ -75,6 +78,10 @@ class Hearing:
     def begin(self, book: str) -> None:
         """Judge by the rules stored as *book*: what a resume begins with. Raises BookError."""
         self._book = self._open_book(book)
+
+    def lay_out(self, layout: Layout, lane: int) -> None:
+        """From now on customers lie where *layout* has them, and *lane* is ours."""
+        self._layout, self._lane = layout, lane
 
     @property
     def book(self) -> Book:
@@ -117,7 +124,7 @@ class Hearing:
         record = self._decoder.decode(envelope)
         match record:
             case Response():
-                self._hear_response(record, seen_at, heard)
+                self._hear_response(record, envelope, seen_at, heard)
             case Action():
                 self._hear_action(record, seen_at, heard)
             case Rejected():
@@ -129,7 +136,15 @@ class Hearing:
             case Outcome():
                 pass  # kept in the input stream, for the models that learn from it
 
-    def _hear_response(self, response: Response, seen_at: Instant, heard: list[Heard]) -> None:
+    def _hear_response(self, response: Response, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
+        layout, partition = self._layout, part_of(envelope.position)
+        if layout.lanes > 1 and partition is None:
+            lane = layout.lane_of_customer(response.programme, response.customer_key)
+            if lane != self._lane:
+                self._meter.responses("rejected")
+                event = rejected(_astray(response, envelope, lane), seen_at, envelope.received_at)
+                heard.append((UNKEYED, sealed_original(event, self._erasures)))
+                return
         book = self.book
         reading = book.reader(response.programme).read(response)
         judgement = judge(book.sets[response.programme], response, reading)
@@ -141,7 +156,7 @@ class Hearing:
             self._meter.responses("unfired")
             return
         if shard is None:
-            shard = shard_of(response.programme, response.customer_key, self._shards)
+            shard = layout.shard(response.programme, response.customer_key, partition)
         if judgement.triggers:
             self._known.add(key, shard)
         self._meter.responses("fired" if judgement.triggers else "update")
@@ -149,10 +164,13 @@ class Hearing:
         heard.append((shard_key(shard), self._item(shard, judged, seen_at)))
 
     def _hear_action(self, action: Action, seen_at: Instant, heard: list[Heard]) -> None:
-        shard = case_shard(action.case, self._shards)
-        if shard is None:
+        shard = case_shard(action.case, self._layout.shards)
+        lane = None if shard is None else self._layout.lane_of(shard)
+        if shard is None or lane != self._lane:
             self._meter.actions("refused")
             refusal = Refusal("unknown_case", f"{action.case[:60]!r} is no case id of this store")
+            if lane is not None:
+                refusal = Refusal("wrong_lane", f"that case is in lane {lane}, and this came by lane {self._lane}")
             heard.append((UNKEYED, refused(action, refusal, seen_at)))
             return
         self._meter.actions("taken")
@@ -185,6 +203,19 @@ class Hearing:
             data = {"before": before, "after": book.hash, "by": control.by}
             event = caseless("rules.changed", programme, control.received_at, (control.id,), data)
             heard.append((UNKEYED, event))
+
+
+def _astray(response: Response, envelope: Envelope, lane: int) -> Rejected:
+    """A response that somebody wrote into another lane's stream."""
+    return Rejected(
+        reason="wrong_lane",
+        detail=f"this customer is in lane {lane}; write to that lane's stream (docs/scaling.md), or by tocsin serve",
+        programme=response.programme,
+        source=envelope.source,
+        position=envelope.position,
+        received_at=response.received_at,
+        original=envelope.raw,
+    )
 
 
 def rejected(record: Rejected, seen_at: Instant, arrived: float) -> Event:

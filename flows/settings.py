@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from ruamel.yaml import YAML
@@ -61,6 +61,10 @@ class DeclaredEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shards: int = DEFAULT_SHARDS
     """Fixed when the store is made. About one for every 60 open cases expected."""
+    lanes: int = 0
+    """How many lanes a new store is cut into, an engine process for each; 0 takes what the store has, or one."""
+    placed_by: Literal["", "customer"] = ""
+    """Where a new store puts a customer: by the partition of a topic if all comes from Kafka, or always by the hash."""
     epoch_ms: int = 1000
     """How often state is snapshotted: what a crash replays at most."""
 
@@ -143,6 +147,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     shards = declared.engine.shards
     if not 1 <= shards <= MAX_SHARDS:
         raise SettingsError(f"{path}: engine.shards is {shards}; expected 1 to {MAX_SHARDS}")
+    if not 0 <= declared.engine.lanes <= shards:
+        raise SettingsError(f"{path}: engine.lanes is {declared.engine.lanes}; expected 1 to {shards}")
     if not 50 <= declared.engine.epoch_ms <= 60_000:
         raise SettingsError(f"{path}: engine.epoch_ms is {declared.engine.epoch_ms}; expected 50 to 60000")
     programmes = declared.programmes or {"default": Programme(rules="contact-centre")}
