@@ -42,7 +42,16 @@ storm: setup ## kill -9 the engine and Redis under load, ROUNDS times; nothing l
 	$(BIN)/python -m tests.storm --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 bench-latency: setup ## arrival to readable in Redis, beside CASES open cases
-	$(BIN)/python -m benchmarks.bench_latency --cases $(CASES)
+	$(BIN)/python -m benchmarks.bench_latency --cases $(CASES) $(ARGS)
+
+bench-clocks: setup ## 100,000 clocks due in one second beside CASES armed ones, and how late each is called
+	$(BIN)/python -m benchmarks.bench_clocks --cases $(CASES) $(ARGS)
+
+bench-resume: setup ## kill -9 with CASES open cases: time to the first event, memory a case, a clean stop
+	$(BIN)/python -m benchmarks.bench_resume --cases $(CASES) $(ARGS)
+
+bench-peers: setup ## the same job in Quix Streams, Faust, PyFlink, plain Bytewax and ours, on Apache Kafka
+	$(BIN)/python -m benchmarks.bench_peers $(ARGS)
 
 bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
 	$(BIN)/python -m benchmarks.bench_throughput
@@ -56,8 +65,8 @@ bench-quality: setup ## how often the reading is right, and its cost, on the CSV
 bench-rules: setup ## a response judged by 10, 100 and 1,000 rules; a step of a window beside 100,000 live keys
 	$(BIN)/python -m benchmarks.bench_rules
 
-bench: setup ## every benchmark that needs no data
-	@for b in $(filter-out %/bench_quality.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+bench: setup ## every benchmark that needs no data and no other engine
+	@for b in $(filter-out %/bench_quality.py %/bench_peers.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 lock: ## resolve the dependencies afresh into requirements.lock
 	rm -rf .venv && $(PYTHON) -m venv .venv

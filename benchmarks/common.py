@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import random
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,14 +55,32 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
 
 
+def commit() -> str:
+    """The commit that is measured, with a mark when files differ from it; empty outside a checkout."""
+    words = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(words, cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def report(name: str, rows: list[tuple[str, str]], figures: dict[str, Any]) -> None:
-    """Print the table, write it to `results/<name>.md`, end with *figures* as one JSON object."""
+    """Print the table, write it to `results/<name>.md` and as JSON, end with *figures* as one JSON object.
+
+    Kept with them: the machine and how busy it was, the date, the command, and the commit that was measured.
+    """
     width = max(len(label) for label, _ in rows)
     table = "\n".join(f"{label:<{width}}  {value}" for label, value in rows)
     command = f"python -m benchmarks.{name} {' '.join(sys.argv[1:])}".strip()
     print(table)
     RESULTS.mkdir(exist_ok=True)
-    head = f"# {name}\n\n{machine()}\n{datetime.now(UTC):%Y-%m-%d}, `{command}`\n"
+    where = {
+        "machine": machine(), "load_average": round(os.getloadavg()[1], 1), "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "command": command, "commit": commit(),
+    }  # fmt: skip
+    head = (
+        f"# {name}\n\n{where['machine']}; load average {where['load_average']} (5 minutes)\n"
+        f"{where['date']}, `{command}`, at {where['commit']}\n"
+    )
     page = f"{head}\n```\n{table}\n```\n\n{json.dumps(figures)}\n"
     (RESULTS / f"{name}.md").write_text(page)
+    (RESULTS / f"{name}.json").write_text(json.dumps({**where, "figures": figures}, indent=2) + "\n")
     print(json.dumps(figures))
