@@ -9,7 +9,7 @@ the stream is the actions', whose only writers are doors that know who is acting
 import json
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -134,15 +134,7 @@ class RedisStreamReader:
             self.lag = len(self._ready)
 
     def _envelope(self, id_: str, fields: dict[bytes, bytes] | None) -> Envelope:
-        fields = fields or {}
-        return Envelope(
-            raw=_said(fields),
-            source=self.name,
-            position=id_,
-            received_at=int(id_.partition("-")[0]) / 1000,
-            programme=self._programme,
-            principal=fields.get(b"principal", b"").decode("utf-8", "replace")[:256],
-        )
+        return _envelope(self.name, id_, fields or {}, self._programme)
 
     def _check_gap(self) -> None:
         """Say so when what we should read next has been trimmed away: nothing is skipped in silence."""
@@ -157,6 +149,25 @@ class RedisStreamReader:
         position, self._release = self._release, None
         if position is not None and self._trim:
             self._client.xtrim(self._key, minid=position, approximate=True)
+
+
+def entries(connection: Any, key: str, after: str, name: str, programme: str) -> Iterator[Envelope]:
+    """What the stream *key* holds after an entry, as its reader *name* would give it out."""
+    while page := connection.xrange(key, min=f"({after}", count=1000):
+        for id_, fields in page:
+            after = id_.decode()
+            yield _envelope(name, after, fields, programme)
+
+
+def _envelope(name: str, id_: str, fields: dict[bytes, bytes], programme: str) -> Envelope:
+    return Envelope(
+        raw=_said(fields),
+        source=name,
+        position=id_,
+        received_at=int(id_.partition("-")[0]) / 1000,
+        programme=programme,
+        principal=fields.get(b"principal", b"").decode("utf-8", "replace")[:256],
+    )
 
 
 def _max_deleted(connection: Any, key: str) -> str:

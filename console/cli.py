@@ -41,6 +41,7 @@ from feedback.instants import Instant, parse_instant, parse_span, rfc3339
 from feedback.records import Action, Verb
 from flows.books import BookError
 from flows.engine import VERSION, Running, redis_at, run_engine
+from flows.reshard import reshard as reshard_
 from flows.run import StateError, Stop
 from flows.settings import DEFAULT_FILE, Settings, SettingsError, load
 from rules.calendar import zone_name
@@ -222,6 +223,22 @@ def note_endpoints(settings: Settings) -> None:
 def note(words: str) -> None:
     """A remark for whoever watches; never part of the output."""
     say.print(Text(words))
+
+
+@app.command()
+def reshard(
+    before: Annotated[int, typer.Option("--from", min=1, help="How many lanes the store has; it is checked.")],
+    after: Annotated[int, typer.Option("--to", min=1, help="How many it is to have.")],
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Cut a stopped store into another number of lanes. No case is lost, and no customer split (docs/scaling.md)."""
+    settings = settings_of(settings_file, state, redis)
+    with redis_at(settings) as url:
+        done = reshard_(settings, url, before, after, note)
+    note(f"{done.cases} cases in {done.shards} shards, {done.carried} unread records: now in {after} lanes")
+    note(f"run it with --processes {after}; what is left of the old cut ({done.old}) is no longer read")
 
 
 @app.command()

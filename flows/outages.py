@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 from feedback.instants import Instant
@@ -66,3 +67,18 @@ class Outages:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._file)
+
+
+def merge(folders: Iterable[Path], into: Path) -> None:
+    """What was kept in *folders*, for one who takes over from them all: every outage, and the earliest look."""
+    known: set[Stretch] = set()
+    seen: list[int] = []
+    for folder in folders:
+        if (folder / "outages.json").exists():
+            kept = json.loads((folder / "outages.json").read_text(encoding="utf-8"))
+            known.update((Instant(a), Instant(b)) for a, b in kept)
+        if (folder / "seen").exists():
+            seen.append(struct.unpack("<q", (folder / "seen").read_bytes()[:8])[0])
+    into.mkdir(parents=True, exist_ok=True)
+    (into / "outages.json").write_text(json.dumps(sorted(known)[-KEPT:]), encoding="utf-8")
+    (into / "seen").write_bytes(struct.pack("<q", min((at for at in seen if at), default=0)))

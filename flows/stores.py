@@ -151,7 +151,12 @@ class Store:
             )
         recovery(self.folder)
         if not begun.exists():
-            begun.write_bytes(msgspec.json.encode(_Begun(self.lane, self.layout.generation)) + b"\n")
+            mark_begun(self.folder, self.lane, self.layout)
+
+
+def mark_begun(folder: Path, lane: int, layout: Layout) -> None:
+    """Note that the recovery store in *folder* was made: from here on it is not made anew when it is gone."""
+    (folder / "lane.json").write_bytes(msgspec.json.encode(_Begun(lane, layout.generation)) + b"\n")
 
 
 @contextmanager

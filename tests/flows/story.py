@@ -4,7 +4,7 @@ Time is moved by the reader, five seconds a poll, so a run of twenty minutes tak
 kept by event id, as an idempotent store would.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +16,10 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main, run_main
 
 from cases.events import Event
+from connectors.reading import Reader
 from feedback.decode import Decoder
 from feedback.instants import Instant
+from feedback.layout import Layout
 from feedback.metrics import STANDARD
 from feedback.records import Envelope
 from flows.alerts import build
@@ -165,8 +167,14 @@ def run(
     world: World | None = None,
     cut: int | None = None,
     workers: int = 1,
+    layout: Layout | None = None,
+    lane: int = 0,
+    reader_of: "Callable[[World, Sequence[Envelope], str | None], Reader] | None" = None,
 ) -> None:
-    """Run the dataflow over *envelopes*, resuming what *folder* holds. With *cut* it dies after so many of them."""
+    """Run the dataflow over *envelopes*, resuming what *folder* holds. With *cut* it dies after so many of them.
+
+    *lane* of a store cut as *layout*, its records from what *reader_of* makes.
+    """
     world = world or World()
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -184,10 +192,14 @@ def run(
         outages=outages,
     )
     hearing.begin("story")
+    if layout is not None:
+        hearing.lay_out(layout, lane)
 
     def open_lane(state: State | None) -> Lane:
         position = state["positions"].get("story") if state else None
-        reader = ListReader(world, envelopes, position, cut)
+        reader: Reader = (
+            ListReader(world, envelopes, position, cut) if reader_of is None else reader_of(world, envelopes, position)
+        )
         return Lane(
             [Input(reader, position, binding=False)],
             book="story",
