@@ -7,6 +7,7 @@ was cut and resumed later says the same as one that was not. A backlog of respon
 `HOLD_AT_MOST_S`; a backlog of actions, which may disprove a breach, for as long as it lasts.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,6 +26,10 @@ from flows.rewriting import Rewriting
 
 HOLD_AT_MOST_S = 60.0
 TICKS_A_POLL = 256
+TICKS_AT_LEAST = 8
+TICKING_S = 0.03
+"""What a batch with ticks may take until the source is asked again. When many clocks are due at once, fewer shards are
+ticked a poll, so that new responses are heard in between (`benchmarks/bench_clocks.py`)."""
 BUFFER = 512
 """Records read ahead of a reader; bounded, so that a fast source waits in its own storage."""
 
@@ -114,6 +119,9 @@ class Lane(StatefulSourcePartition[Given, State]):
         """Journals of readers that are not open this time."""
         self._held_since: float | None = None
         self._snapshots: list[dict[str, str]] = []
+        self._ticks_a_poll = TICKS_A_POLL
+        self._ticked_at: float | None = None
+        """When ticks were last given out and not yet worked off, on the monotonic clock."""
 
     def next_batch(self) -> list[Given]:
         if self._stopping():
@@ -127,13 +135,26 @@ class Lane(StatefulSourcePartition[Given, State]):
         given: list[Given] = []
         if not self._clock.is_held:
             horizon = self._horizon(now)
-            given = [(Tick(shard=s, at=horizon), seen_at) for s in self._due.take_due(horizon, TICKS_A_POLL)]
+            due = self._due.take_due(horizon, self._ticks_to_give())
+            given = [(Tick(shard=s, at=horizon), seen_at) for s in due]
+        self._ticked_at = time.monotonic() if given else None
         given += self._rewriting.take(seen_at)
         self._take_records(given, seen_at)
         ended = not given and self._ends and not self._rewriting.is_active
         if ended and all(source.exhausted for source in self.inputs):
             raise StopIteration
         return given
+
+    def _ticks_to_give(self) -> int:
+        """How many shards to tick: as many as the last ones, unless those took too long or left time to spare."""
+        if self._ticked_at is not None:
+            # One worker: the source is asked again when what it gave is worked off, down to the sinks.
+            took = time.monotonic() - self._ticked_at
+            if took > TICKING_S:
+                self._ticks_a_poll = max(TICKS_AT_LEAST, self._ticks_a_poll // 2)
+            elif took < TICKING_S / 2:
+                self._ticks_a_poll = min(TICKS_A_POLL, self._ticks_a_poll * 2)
+        return self._ticks_a_poll
 
     def _horizon(self, now: float) -> Instant:
         """How far ticks may go: almost now, or the oldest record that waits unread."""

@@ -5,6 +5,7 @@ SIGINT the source ends, the last epoch is snapshotted and the next run goes on e
 directory is, and of what shape, is `stores.py`'s business.
 """
 
+import gc
 import os
 import signal
 import threading
@@ -72,6 +73,8 @@ class Stop:
 
 def run_flow(flow: Dataflow, state_dir: Path, *, epoch: timedelta, workers: int = 1) -> None:
     """Run *flow* to its end, with recovery. Raises what a step or a source raised, as it raised it."""
+    gc.collect()
+    gc.freeze()  # rules, taxonomies and modules stay for good: no full collection has to walk them under load
     try:
         cli_main(  # type: ignore[no-untyped-call]
             flow, workers_per_process=workers, epoch_interval=epoch, recovery_config=recovery(state_dir)
