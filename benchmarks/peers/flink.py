@@ -37,6 +37,7 @@ def main() -> None:
     servers, source, sink, _, jar, mode = sys.argv[1:]
     config = Configuration()
     config.set_string("python.execution-mode", mode)
+    config.set_string("restart-strategy.type", "none")
     config.set_string("execution.buffer-timeout.interval", "10 ms")
     config.set_string("python.fn-execution.bundle.time", "10")
     config.set_string("python.executable", sys.executable)
