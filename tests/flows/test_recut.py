@@ -17,7 +17,7 @@ from feedback.records import Envelope
 from flows.outages import merge
 from flows.recut import LaneState, read_state, regroup, write_state
 from flows.run import StateError
-from tests.flows.story import SHARDS, START, Cut, ListReader, Store, World, action, response, run, said
+from tests.flows.story import SHARDS, START, STEP_S, Cut, ListReader, Store, World, action, response, run, said
 
 SLOTS = 4
 CUSTOMERS = [f"k{n}" for n in range(8)]
@@ -73,7 +73,11 @@ class PartReader(ListReader):
     def poll(self, limit: int) -> Sequence[Envelope]:
         if self._dies_at is not None and self._world.at >= self._dies_at:
             raise Cut
-        return super().poll(limit)
+        self._world.at += STEP_S
+        # All that is there, as a broker gives it: what comes a poll late is overtaken by clocks.
+        ready = [e for e in self._left if e.received_at <= self._world.at]
+        self._left = self._left[len(ready) :]
+        return ready
 
 
 def run_lanes(store: Store, base: Path, layout: Layout, *, begins_at: float, dies_at: float | None) -> None:
@@ -127,6 +131,7 @@ def test_the_story_is_worth_cutting() -> None:
 )
 @example([1, 2, 4], [200, 500])
 @example([4, 1, 3], [35, 310])
+@example([1, 1, 1], [5, 475])
 def test_cut_anew_anywhere_it_says_the_same(lanes: list[int], cuts: list[int]) -> None:
     store, begins_at = Store(), float(START)
     with TemporaryDirectory() as folder:
