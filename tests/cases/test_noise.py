@@ -242,3 +242,15 @@ def test_no_cap_is_ever_exceeded_but_by_the_law(policy: NoisePolicy, happenings:
                     and (name == d.to if cap.per == "receiver" else name in {rule_of[id] for id in d.notices})
                 ]
                 assert len(beside) <= cap.most
+
+
+@pytest.mark.parametrize(("per", "other"), [("rule", {"to": "ben"}), ("receiver", {"rule": "rude-call"})])
+def test_a_cap_frees_a_place_when_the_oldest_message_leaves_its_span(per: str, other: dict[str, str]) -> None:
+    state, policy = Noise(), NoisePolicy(caps=(Cap(per=per, most=2, within_s=90),))
+    for number, at in ((1, 0), (2, 50)):
+        assert kinds(noise.hear(state, policy, notice(number, at))) == ["told"]
+    [held] = noise.hear(state, policy, notice(3, 89, **other))  # type: ignore[arg-type]
+    assert (held.kind, held.until) == ("held", NINE + 90)
+    assert noise.wake(state, policy, Instant(NINE + 89)) == []
+    [digest] = noise.wake(state, policy, Instant(NINE + 200))
+    assert (digest.at, digest.notices, digest.reasons) == (NINE + 90, ("n3",), {"cap": 1})
