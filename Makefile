@@ -53,6 +53,9 @@ bench-resume: setup ## kill -9 with CASES open cases: time to the first event, m
 bench-peers: setup ## the same job in Quix Streams, Faust, PyFlink, plain Bytewax and ours, on Apache Kafka
 	$(BIN)/python -m benchmarks.bench_peers $(ARGS)
 
+bench-scale: setup ## one engine process and two on Apache Kafka, beside one and two bare scoring loops
+	$(BIN)/python -m benchmarks.bench_scale $(ARGS)
+
 bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
 	$(BIN)/python -m benchmarks.bench_throughput
 
@@ -66,7 +69,7 @@ bench-rules: setup ## a response judged by 10, 100 and 1,000 rules; a step of a 
 	$(BIN)/python -m benchmarks.bench_rules
 
 bench: setup ## every benchmark that needs no data and no other engine
-	@for b in $(filter-out %/bench_quality.py %/bench_peers.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
+	@for b in $(filter-out %/bench_quality.py %/bench_peers.py %/bench_scale.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
 lock: ## resolve the dependencies afresh into requirements.lock
 	rm -rf .venv && $(PYTHON) -m venv .venv
