@@ -237,13 +237,22 @@ class Records:
             self._redis.set(Keys(programme).layout, layout.text())
 
     def respond(self, programme: str, response: bytes) -> str:
-        """Hand in a response, in the lane of its customer; its stream id. Raises StoreClosed, LayoutError."""
+        """Hand in a response, in the lane of its customer; its stream id. Raises StoreClosed, LayoutError.
+
+        What cannot be read is handed in too: the engine rejects it and keeps it aside.
+        """
         keys, layout = Keys(programme), self.layout(programme) or UNKNOWN
         if layout.closed:
             raise StoreClosed("the store is being cut into other lanes; hand it in again in a minute")
-        said = msgspec.json.decode(response)
-        anonymous = f"anonymous {said.get('source') or f'{programme}:in'} {said.get('id')}"
-        lane = layout.lane_of_customer(programme, str(said.get("customer") or anonymous))
+        try:
+            said = msgspec.json.decode(response)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            said = None
+        if isinstance(said, dict):
+            anonymous = f"anonymous {said.get('source') or f'{programme}:in'} {said.get('id')}"
+            lane = layout.lane_of_customer(programme, str(said.get("customer") or anonymous))
+        else:
+            lane = 0  # nobody's: any lane can reject it
         return str(self._redis.xadd(keys.of_lane(keys.inbox, lane), {"record": response}).decode())
 
     def events(self, programme: str, after: str = "0-0", limit: int = 500) -> list[tuple[str, Row]]:

@@ -99,3 +99,11 @@ def test_a_door_that_runs_on_while_the_store_is_cut_anew_refuses_and_then_finds_
 
     asyncio.run(run())
     assert written(redis, KEYS.actions) == {"lane 0": {"a1"}, "lane 1": {"a4"}, "lane 2": {"a2"}}
+
+
+@pytest.mark.parametrize("raw", [b"{", b"\xff", b"[1]", b""])
+def test_what_cannot_be_read_is_handed_in_for_the_engine_to_reject(store_url: str, redis: Any, raw: bytes) -> None:
+    records = Records(store_url)
+    records.lay_out(["default"], LAYOUT)
+    records.respond("default", raw)
+    assert [fields for _, fields in redis.xrange(KEYS.inbox)] == [{b"record": raw}]
