@@ -26,7 +26,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cases.events import Event
+from cases.events import Event, readable
 from connectors.records import Records
 from connectors.signing import Secret, verify
 from connectors.vault import vault_at
@@ -250,7 +250,7 @@ class Demo:
         clock_at = f"{as_datetime(Instant(int(now))):%H:%M:%S}"
         if event.type == "case.opened":
             story.latencies.append(now - event.arrived)
-            order = data.get("response", {}).get("attributes", {}).get("order", "")
+            order = readable(event).data.get("response", {}).get("attributes", {}).get("order", "")
             if order in story.watched:
                 story.cases[order] = str(event.case)
             due = event.standing.due_at if event.standing is not None else None
