@@ -1,7 +1,8 @@
 """Reading what the store keeps, and handing in actions and responses: the command line's side of Redis."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Self
 
@@ -173,6 +174,31 @@ class Records:
         """(open, overdue) cases."""
         keys = Keys(programme)
         return int(self._redis.zcard(keys.open)), int(self._redis.zcount(keys.due, "-inf", now))
+
+    def due_within(self, programme: str, now: int, spans: Iterable[int]) -> list[int]:
+        """How many open cases have their next deadline after *now* and at most each of *spans* seconds ahead."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for span in spans:
+            pipeline.zcount(Keys(programme).due, f"({now}", now + span)
+        return [int(count) for count in pipeline.execute()]
+
+    def owned(self, programme: str, owners: Sequence[str]) -> dict[str, int]:
+        """How many open cases each of *owners* has."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for owner in owners:
+            pipeline.zcard(Keys(programme).owner(owner))
+        return {owner: int(count) for owner, count in zip(owners, pipeline.execute(), strict=True)}
+
+    def overdue_by_owner(self, programme: str, now: int, limit: int = 5000) -> dict[str, int]:
+        """Owner to overdue cases; empty is nobody. Of the *limit* that are overdue longest."""
+        keys, found = Keys(programme), Counter[str]()
+        ids = self._redis.zrange(keys.due, "-inf", now, byscore=True, offset=0, num=limit)
+        pipeline = self._redis.pipeline(transaction=False)
+        for id_ in ids:
+            pipeline.hget(keys.case(id_.decode()), "owner")
+        for owner in pipeline.execute():
+            found[(owner or b"").decode()] += 1
+        return dict(found)
 
     def due_before(self, programme: str, before: Instant, offset: int, limit: int) -> list[Row]:
         """Records of open cases with a live clock due at or before *before*, the earliest first."""

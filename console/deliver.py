@@ -43,7 +43,7 @@ def deliver_until_stopped(settings: Settings, metrics_port: int, tell: Callable[
     registry, health, stop = CollectorRegistry(), deliveries.DeliveriesHealth(), Stop()
     metrics = DeliveryMetrics(registry)
     try:
-        server = HealthServer(registry, health.reasons, port=metrics_port)
+        server = HealthServer(registry, health.reasons, host=settings.metrics_host, port=metrics_port)
     except OSError as error:
         raise StateError(f"port {metrics_port} for metrics is taken ({error.strerror}); give --metrics-port") from None
     with redis_at(settings) as url, stop.on_signals():

@@ -74,7 +74,11 @@ def supervise(
         lane: (
             [*ENGINE, "run", "--lane", str(lane), "--lanes", str(lanes), "--stop-with-stdin", "--no-deliver",
              "--settings", str(settings.file), "--state", str(base), "--redis", url, *words],
-            {**os.environ, "TOCSIN_METRICS_PORT": str(port_of(settings.metrics_port, lane))},
+            {
+                **os.environ,
+                "TOCSIN_METRICS_PORT": str(port_of(settings.metrics_port, lane)),
+                "TOCSIN_METRICS_HOST": "127.0.0.1",  # the supervisor's page has them all
+            },
         )
         for lane in range(lanes)
     }  # fmt: skip
@@ -84,7 +88,9 @@ def supervise(
 
     supervisor = Supervisor(commands, note_of, stop, tell, policy)
     try:
-        health = HealthServer(supervisor.registry, supervisor.reasons, port=settings.metrics_port)
+        health = HealthServer(
+            supervisor.registry, supervisor.reasons, host=settings.metrics_host, port=settings.metrics_port
+        )
     except OSError as error:
         raise StateError(
             f"port {settings.metrics_port} for metrics is taken ({error.strerror}); "

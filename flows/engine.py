@@ -6,7 +6,7 @@ the stream), opens the lane's readers and runs the flow until its input ends or 
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +36,7 @@ from feedback.decode import Decoder
 from flows.alerts import build
 from flows.auditor import GRACE_S, Auditor
 from flows.books import Book, BookShelf
+from flows.case_metrics import CaseGauges
 from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
 from flows.erasures import Erasures
@@ -105,7 +106,7 @@ def run_engine(
         store.seal(vault.id.hex() if vault else "")
         engine = _Engine(settings, url, store, dict(inputs), vault, ends=ends, stop=stop, watched=watched)
         try:
-            health = HealthServer(engine.told, engine.reasons, port=settings.metrics_port)
+            health = HealthServer(engine.told, engine.reasons, host=settings.metrics_host, port=settings.metrics_port)
         except OSError as error:
             raise StateError(
                 f"port {settings.metrics_port} for metrics is taken ({error.strerror}); "
@@ -204,6 +205,7 @@ class _Engine:
         self._own: Journal | None = None
         self._rewriting = Rewriting(state / "known" / "rewriting.json", settings.engine.shards, self._announce)
         self._records = Records(url)
+        self._cases = CaseGauges(self.registry, self._records, self._programmes, self._people)
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
@@ -420,11 +422,8 @@ class _Engine:
         try:
             self._audit()
             self._records.keep_calendars(self._calendars())
-            # Of the whole store, so one lane tells: a sum over the lanes must be right.
-            for programme in self._programmes if self._place.lane == 0 else ():
-                still_open, overdue = self._records.counts(programme, int(now))
-                self.metrics.open_cases.labels(programme).set(still_open)
-                self.metrics.overdue_cases.labels(programme).set(overdue)
+            if self._place.lane == 0:  # of the whole store, so one lane tells: a sum over the lanes must be right
+                self._cases.refresh(int(now))
         except RedisError:
             return  # `/ready` tells of it
 
@@ -437,6 +436,10 @@ class _Engine:
 
     def _calendars(self) -> dict[str, str]:
         return {key: calendar.text for key, calendar in self._shelf.calendars.items()}
+
+    def _people(self, programme: str) -> Iterable[str]:
+        rules = self._shelf.open(self._lane.book).sets.get(programme) if self._lane is not None else None
+        return rules.roster.people if rules is not None else ()
 
     def ended(self) -> Ended:
         self._records.keep_calendars(self._calendars())

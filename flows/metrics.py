@@ -1,4 +1,7 @@
-"""What the engine counts, for Prometheus. Names carry units; no label holds an id or a customer's word."""
+"""What the engine counts, for Prometheus. Names carry units; no label holds an id or a word of a customer.
+
+What a team lead looks at is counted in `case_metrics.py`.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from cases.events import Event
+from flows.case_metrics import CaseMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bucket edges; one lies exactly at the objective of 1 s."""
@@ -59,10 +63,6 @@ class EngineMetrics:
         self.kafka_refused = Gauge(
             "tocsin_kafka_refused_events", "Events that Kafka refused for good since the start.", registry=registry
         )
-        self.open_cases = Gauge("tocsin_open_cases", "Cases not closed.", ["programme"], registry=registry)
-        self.overdue_cases = Gauge(
-            "tocsin_overdue_cases", "Open cases with a deadline in the past.", ["programme"], registry=registry
-        )
         self.snapshot_seconds = Histogram(
             "tocsin_snapshot_seconds", "Time in which an epoch's snapshots were written.", registry=registry
         )
@@ -90,6 +90,7 @@ class EngineMetrics:
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
+        self._cases = CaseMetrics(registry)
         self._snapshot_from: float | None = None
         self.polled_at = time.monotonic()
         """When the source was last polled; a worker that is stuck stops polling, and `/ready` says so."""
@@ -116,6 +117,7 @@ class EngineMetrics:
         now = self._now()
         for event in events:
             self._events.labels(event.type).inc()
+            self._cases.note(event)
             if event.arrived:
                 self._latency.observe(now - event.arrived)
             elif event.type in ("clock.warned", "clock.breached"):

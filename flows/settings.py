@@ -126,6 +126,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """URL of a Redis or Valkey; empty means the embedded one."""
     metrics_port: int
     """0 takes a free one."""
+    metrics_host: str = "127.0.0.1"
+    """The address of `/metrics`, `/health` and `/ready`."""
 
     @property
     def vault(self) -> Path:
@@ -182,6 +184,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
         redis=environ.get("TOCSIN_REDIS_URL", ""),
         metrics_port=port,
+        metrics_host=environ.get("TOCSIN_METRICS_HOST") or "127.0.0.1",
     )
 
 

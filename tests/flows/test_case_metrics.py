@@ -1,0 +1,96 @@
+"""What a team lead's page counts is what the events and the store's indexes say."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from connectors.records import Records
+from connectors.redis_store import RedisStore
+from feedback.instants import Instant, parse_instant, parse_span
+from flows import case_metrics
+from flows.case_metrics import CHANGES, CaseGauges, CaseMetrics
+from tests.builders import START
+from tests.cases.test_second_thoughts import World
+from tests.wire.story import events
+
+EVENTS = events()
+
+
+def opened_about(themes: list[str]) -> Any:
+    one = next(event for event in EVENTS if event.type == "case.opened")
+    return msgspec.structs.replace(one, data={**one.data, "reading": {**one.data["reading"], "themes": themes}})
+
+
+def test_every_change_of_a_case_is_counted_once() -> None:
+    registry = CollectorRegistry()
+    metrics = CaseMetrics(registry)
+    for event in EVENTS:
+        metrics.note(event)
+    said = Counter(CHANGES[event.type] for event in EVENTS if event.type in CHANGES)
+    for change in CHANGES.values():
+        labels = {"programme": "default", "change": change}
+        assert registry.get_sample_value("tocsin_case_changes_total", labels) == said[change] > 0
+
+
+def test_ages_and_times_of_clocks_are_those_of_the_events() -> None:
+    registry = CollectorRegistry()
+    metrics = CaseMetrics(registry)
+    taken: Counter[tuple[str, str]] = Counter()
+    for event in EVENTS:
+        metrics.note(event)
+        if event.type in ("case.acknowledged", "case.resolved", "case.closed"):
+            assert event.standing is not None
+            taken["age", event.type.removeprefix("case.")] += event.time - event.standing.opened_at
+        if event.type == "clock.met" and event.data["clock"] == "first_response":
+            taken["clock", "first_response"] += event.time - parse_instant(event.data["started_at"])
+    for (what, name), seconds in taken.items():
+        metric, label = ("case_age", "until") if what == "age" else ("clock_met", "clock")
+        labels = {"programme": "default", label: name}
+        assert registry.get_sample_value(f"tocsin_{metric}_seconds_sum", labels) == seconds > 0
+    assert len(taken) == 4
+
+
+def test_themes_past_the_limit_are_counted_together(monkeypatch: Any) -> None:
+    monkeypatch.setattr(case_metrics, "NAMES", 2)
+    registry = CollectorRegistry()
+    metrics = CaseMetrics(registry)
+    for themes in (["a", "b"], ["c"], ["d", "a"]):
+        metrics.note(opened_about(themes))
+    counted = {
+        sample.labels["theme"]: sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "tocsin_case_themes_total"
+    }
+    assert counted == {"a": 2, "b": 1, "other": 2}
+
+
+def test_gauges_say_what_is_open_due_and_whose(store_url: str) -> None:
+    store, records = RedisStore(store_url, ["default"]), Records(store_url)
+    world = World()
+    store.write(world.says("0", "quick"))  # due in ten minutes
+    store.write(world.until("1m"))
+    roster = ["ann", "bob"]
+    registry = CollectorRegistry()
+    gauges = CaseGauges(registry, records, ["default"], lambda _: roster)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"tocsin_{name}", {"programme": "default", **labels})
+
+    owner = next(event.standing.owner for event in world.said if event.standing is not None)
+    assert owner in roster
+    gauges.refresh(Instant(START + 60))
+    assert (value("open_cases"), value("overdue_cases"), value("due_cases", within="1h")) == (1, 0, 1)
+    assert value("owner_open_cases", owner=owner) == 1
+    gauges.refresh(Instant(START + parse_span("10m")))
+    assert (value("overdue_cases"), value("due_cases", within="7d")) == (1, 0)
+    assert {name: value("owner_overdue_cases", owner=name) for name in ("", *roster)} == {
+        "": 0.0, **{name: float(name == owner) for name in roster}
+    }  # fmt: skip
+    roster.remove(owner)
+    gauges.refresh(Instant(START + parse_span("11m")))
+    assert value("owner_open_cases", owner=owner) is None
+    store.close()
+    records.close()
