@@ -16,7 +16,7 @@ from connectors.webhooks import Endpoint
 from flows import deliveries
 from flows.delivery_metrics import DeliveryMetrics
 from flows.engine import redis_at
-from flows.health import HealthServer
+from flows.health import HealthServer, Readiness
 from flows.run import StateError, Stop
 from flows.settings import Settings, SettingsError
 
@@ -42,6 +42,7 @@ def deliver_until_stopped(settings: Settings, metrics_port: int, tell: Callable[
         )
     registry, health, stop = CollectorRegistry(), deliveries.DeliveriesHealth(), Stop()
     metrics = DeliveryMetrics(registry)
+    registry.register(Readiness(health.reasons))
     try:
         server = HealthServer(registry, health.reasons, host=settings.metrics_host, port=metrics_port)
     except OSError as error:

@@ -43,7 +43,8 @@ SINCE_OPENED = frozenset({"acknowledged", "resolved", "closed"})
 class CaseMetrics:
     """Counts of what happens to cases; one object a process."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, programmes: Iterable[str] = ()) -> None:
+        """*programmes*: those whose series begin at 0."""
         self._changes = Counter(
             "tocsin_case_changes",
             "What happened to cases: " + ", ".join(CHANGES.values()) + ".",
@@ -71,6 +72,11 @@ class CaseMetrics:
             registry=registry,
         )
         self._names: dict[tuple[str, str], set[str]] = {}
+        for programme in programmes:
+            for change in CHANGES.values():
+                self._changes.labels(programme, change)
+            for until in SINCE_OPENED:
+                self._taken.labels(programme, until)
 
     def note(self, event: Event) -> None:
         """*event* became readable."""

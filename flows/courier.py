@@ -47,6 +47,7 @@ class Receiver:
         self.couriers: list[Courier] = []
         self._link, self._metrics, self._now = link, metrics, now
         self._unsaved = 0
+        metrics.begin(endpoint.name)
         metrics.disabled(endpoint.name, state.is_disabled)
 
     async def note(self, outcomes: Iterable[Outcome]) -> None:

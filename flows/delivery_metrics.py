@@ -48,6 +48,16 @@ class DeliveryMetrics:
         )
         self._queues: dict[str, dict[str, tuple[int, float]]] = {}
 
+    def begin(self, endpoint: str) -> None:
+        """Every series of *endpoint* begins at 0, so that its first dead letter is seen as a rise."""
+        for outcome in ("delivered", "dead"):
+            self._deliveries.labels(endpoint, outcome)
+        for code_class in ("none", "2xx", "3xx", "4xx", "5xx"):
+            self._attempts.labels(endpoint, code_class)
+        self._latency.labels(endpoint)
+        self._length.labels(endpoint)
+        self._oldest.labels(endpoint)
+
     def attempted(self, endpoint: str, status: int) -> None:
         """An attempt was answered with *status*; 0 when it was not answered."""
         self._attempts.labels(endpoint, f"{status // 100}xx" if status else "none").inc()

@@ -40,7 +40,7 @@ from flows.case_metrics import CaseGauges
 from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
 from flows.erasures import Erasures
-from flows.health import HealthServer, Labelled
+from flows.health import HealthServer, Labelled, Readiness
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
@@ -184,7 +184,8 @@ class _Engine:
         self.registry = CollectorRegistry()
         several = store.layout.lanes > 1
         self.told = Labelled(self.registry, {"lane": str(store.lane)}) if several else self.registry
-        self.metrics = EngineMetrics(self.registry, VERSION)
+        self.metrics = EngineMetrics(self.registry, VERSION, settings.programmes)
+        self.registry.register(Readiness(self.reasons))
         self.due, self.known = DueIndex(), KnownResponses()
         self.erasures = Erasures(vault, customer_of)
         self._clock = EngineClock()

@@ -27,6 +27,22 @@ class Labelled(Collector):
             yield told
 
 
+class Readiness(Collector):
+    """`tocsin_ready`: what `/ready` answers, for alerts."""
+
+    def __init__(self, reasons: "Reasons") -> None:
+        self._reasons = reasons
+
+    def collect(self) -> Iterator[Metric]:
+        ready = Metric("tocsin_ready", "1 while the process keeps its promises; /ready says why it does not.", "gauge")
+        ready.add_sample("tocsin_ready", {}, 0.0 if self._reasons() else 1.0)
+        yield ready
+
+    def describe(self) -> list[Metric]:
+        """Nothing: reasons are looked at when they are asked for."""
+        return []
+
+
 Reasons = Callable[[], Mapping[str, str]]
 """What keeps the process from being ready: the part and why; empty when it is."""
 

@@ -4,11 +4,11 @@ What a team lead looks at is counted in `case_metrics.py`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from cases.events import Event
+from cases.events import TYPES, Event
 from flows.case_metrics import CaseMetrics
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -19,7 +19,14 @@ LATENESS_SECONDS = (0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 30.0, 60.0, 300.0, 3600.0)
 class EngineMetrics:
     """The engine's own numbers; one object a process."""
 
-    def __init__(self, registry: CollectorRegistry, version: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        version: str,
+        programmes: Iterable[str] = (),
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """*programmes*: those whose series begin at 0, so that the first of anything is seen as a rise."""
         self._now = now
         responses = Counter(
             "tocsin_responses", "Responses read, by what became of them.", ["outcome"], registry=registry
@@ -90,7 +97,9 @@ class EngineMetrics:
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
-        self._cases = CaseMetrics(registry)
+        for type_ in TYPES:
+            self._events.labels(type_)
+        self._cases = CaseMetrics(registry, programmes)
         self._snapshot_from: float | None = None
         self.polled_at = time.monotonic()
         """When the source was last polled; a worker that is stuck stops polling, and `/ready` says so."""

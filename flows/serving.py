@@ -19,11 +19,12 @@ from connectors.hooks import HookError
 from connectors.http_settings import Tls
 from connectors.intake import Intake
 from connectors.keyspace import Keys
-from flows.capture import Door, application
+from flows.capture import Door, application, reasons
 from flows.capture_hooks import Hooks, OpenHook, open_hooks
 from flows.capture_metrics import CaptureMetrics
 from flows.doorkeeper import Doorkeeper
 from flows.fetches import Fetches
+from flows.health import Readiness
 from flows.settings import Settings, SettingsError
 
 log = structlog.get_logger()
@@ -59,6 +60,7 @@ async def serve(
         )
         keeper = await stack.enter_async_context(Doorkeeper(url, programmes, http, metrics, now=now))
         door = Door(http, frozenset(programmes), settings.metrics, intake, keeper, metrics, now=now)
+        registry.register(Readiness(lambda: reasons(door)))
         hooks = Hooks(door, url, opened)
         stack.push_async_callback(hooks.close)
         fetchers = _Fetchers()

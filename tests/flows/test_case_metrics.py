@@ -11,6 +11,9 @@ from connectors.redis_store import RedisStore
 from feedback.instants import Instant, parse_instant, parse_span
 from flows import case_metrics
 from flows.case_metrics import CHANGES, CaseGauges, CaseMetrics
+from flows.delivery_metrics import DeliveryMetrics
+from flows.health import Readiness
+from flows.metrics import EngineMetrics
 from tests.builders import START
 from tests.cases.test_second_thoughts import World
 from tests.wire.story import events
@@ -94,3 +97,22 @@ def test_gauges_say_what_is_open_due_and_whose(store_url: str) -> None:
     assert value("owner_open_cases", owner=owner) is None
     store.close()
     records.close()
+
+
+def test_the_first_of_anything_is_a_rise_of_a_series_that_was_there() -> None:
+    registry = CollectorRegistry()
+    EngineMetrics(registry, "0", ["default"])
+    rare = {"tocsin_events_total": {"type": "store.lost"}}
+    rare["tocsin_case_changes_total"] = {"programme": "default", "change": "reopened"}
+    assert [registry.get_sample_value(name, labels) for name, labels in rare.items()] == [0, 0]
+    deliveries = DeliveryMetrics(registry)
+    deliveries.begin("crm")
+    assert registry.get_sample_value("tocsin_deliveries_total", {"endpoint": "crm", "outcome": "dead"}) == 0
+
+
+def test_whether_a_process_is_ready_is_a_number_too() -> None:
+    registry, reasons = CollectorRegistry(), dict[str, str]()
+    registry.register(Readiness(lambda: reasons))
+    assert registry.get_sample_value("tocsin_ready") == 1
+    reasons["store"] = "Redis is away"
+    assert registry.get_sample_value("tocsin_ready") == 0

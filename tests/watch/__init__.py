@@ -1,0 +1,1 @@
+"""Rules, dashboards and runbooks against the code, and with `make test-watch` against Prometheus itself."""
