@@ -32,6 +32,10 @@ test-kafka: setup ## the Kafka tests, against an Apache Kafka that they start; f
 	$(BIN)/python -m tests.kafka.parts
 	$(BIN)/pytest -m kafka $(ARGS)
 
+test-watch: setup ## rules, dashboards and alerts against Prometheus and Alertmanager, fetched from Debian, on a live Tocsin
+	$(BIN)/python -m tests.watch.parts
+	$(BIN)/pytest tests/watch -m 'watch or not watch' $(ARGS)
+
 check: setup ## ruff, mypy strict, the architecture test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -124,6 +124,7 @@ class Supervisor(Collector):
 
     def _keep(self, lane: _Lane) -> None:
         label = str(lane.number)
+        self._restarts.labels(label)  # from 0, so that the first restart is seen as a rise
         pause = self._policy.first_pause_s
         while True:
             with self._lock:

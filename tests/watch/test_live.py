@@ -1,0 +1,114 @@
+"""Prometheus and Alertmanager themselves on a live Tocsin: rules hold, every expression answers, faults arrive."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from connectors.embedded import Embedded
+from tests.watch.files import PROMETHEUS, dashboards, expressions
+from tests.watch.stage import Stage, amtool, promtool, until
+
+pytestmark = pytest.mark.watch
+
+SELECTOR = re.compile(r"\btocsin[_:][a-z0-9_:]+(?:\{[^}]*\})?")
+NOT_HERE = {
+    "tocsin_kafka_lag_records": "no topic is read on this stage",
+    "tocsin_fetch_attempts_total": "no tool is fetched from",
+    'tocsin_http_requests_total{status=~"5.."}': "the door made no mistake",
+    "tocsin_http_refusals_total": "the door turned nobody away",
+    "tocsin_clock_lateness_seconds": "no clock spoke in these seconds",
+    'tocsin_clock_met_seconds_bucket{programme=~".+", clock="first_response"}': "looked at by its own name below",
+}
+"""Selector, or name, of what cannot be there, and why."""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    server = Embedded(tmp_path_factory.mktemp("redis"))
+    opened = Stage(tmp_path_factory.mktemp("stage"), server.url)
+    try:
+        yield opened
+    finally:
+        opened.close()
+        server.close()
+
+
+def plain(expr: str) -> str:
+    """*expr* without Grafana's variables."""
+    return expr.replace("$__rate_interval", "1m").replace("$programme", ".+")
+
+
+def is_excused(selector: str) -> bool:
+    name = re.sub(r"_(bucket|sum|count)$", "", selector.partition("{")[0])
+    return selector in NOT_HERE or name in NOT_HERE or selector.partition("{")[0] in NOT_HERE
+
+
+SELECTORS = sorted({s for _, expr in expressions() for s in SELECTOR.findall(plain(expr)) if not is_excused(s)})
+PANELS = [
+    pytest.param(plain(target["expr"]), id=f"{name}: {panel['title']}: {target['legendFormat']}")
+    for name, dashboard in dashboards().items()
+    for panel in dashboard["panels"]
+    for target in panel.get("targets", ())
+    if not any(is_excused(selector) for selector in SELECTOR.findall(plain(target["expr"])))
+]
+
+
+def test_prometheus_and_alertmanager_take_the_files() -> None:
+    checked = promtool("check", "config", str(PROMETHEUS / "prometheus.yml"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = amtool("check-config", str(PROMETHEUS / "alertmanager.yml"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_alerts_fire_when_they_should_and_not_before() -> None:
+    tests = sorted(str(path) for path in (PROMETHEUS / "tests").glob("*.yml"))
+    run = promtool("test", "rules", *tests)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_prometheus_reads_every_process_of_the_stage(stage: Stage) -> None:
+    until(lambda: len(stage.ask("up == 1")) == 3, "three targets that are up")
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_what_is_asked_for_is_there(stage: Stage, selector: str) -> None:
+    until(lambda: stage.ask(selector), selector)
+
+
+@pytest.mark.parametrize("expr", PANELS)
+def test_a_panel_shows_something(stage: Stage, expr: str) -> None:
+    def shown() -> list[dict[str, Any]]:
+        return [sample for sample in stage.ask(expr) if not math.isnan(float(sample["value"][1]))]
+
+    if expr.endswith("== 0) or vector(0)") or " > 0" in expr:  # may have nothing to show, and says so
+        stage.ask(expr)
+        return
+    until(shown, expr)
+
+
+@pytest.mark.parametrize(("where", "expr"), [pytest.param(*one, id=one[0]) for one in expressions()])
+def test_prometheus_can_compute_it(stage: Stage, where: str, expr: str) -> None:
+    stage.ask(plain(expr))
+
+
+def test_every_rule_is_evaluated_without_an_error(stage: Stage) -> None:
+    until(lambda: not stage.ask("sum(increase(prometheus_rule_evaluation_failures_total[1m])) > 0"), "rules that hold")
+
+
+def test_a_receiver_that_has_gone_reaches_alertmanager_with_its_runbook(stage: Stage) -> None:
+    (alert,) = until(lambda: stage.alerts("TocsinEndpointDisabled"), "the alert")
+    assert (alert["labels"]["endpoint"], alert["labels"]["severity"]) == ("old-crm", "page")
+    assert alert["annotations"]["runbook"] == "docs/runbooks/deliveries.md#tocsinendpointdisabled"
+    assert alert["receivers"] == [{"name": "pages"}]
+
+
+def test_an_engine_that_is_killed_reaches_alertmanager_and_its_return_ends_the_alert(stage: Stage) -> None:
+    assert stage.alerts("TocsinDown") == []
+    stage.kill("engine")
+    (alert,) = until(lambda: stage.alerts("TocsinDown"), "the alert")
+    assert alert["labels"]["job"] == "tocsin-engine"
+    stage.start_engine()
+    until(lambda: not stage.ask('ALERTS{alertname="TocsinDown"}'), "the end of the alert")
