@@ -80,5 +80,8 @@ lock: ## resolve the dependencies afresh into requirements.lock
 	$(BIN)/pip install -q -e '.[dev]'
 	$(BIN)/pip freeze --exclude-editable > requirements.lock
 
+pin: setup ## digests for the base images of docker-compose.yml and deploy/, from their registries
+	$(BIN)/python deploy/pin.py
+
 clean: ## remove what the targets made
 	rm -rf .venv .tocsin .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
