@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 BLOCK_MS = 200
 """A blocking read must end well before the socket's time-out, and soon after a stop was asked for."""
+AWAY = "Redis is away: "
 READ_AHEAD = 2048
 BACKOFF_S = (0.05, 0.2, 1.0, 2.0)
 
@@ -104,15 +105,15 @@ class RedisStreamReader:
             try:
                 if self.trouble:
                     self._check_gap()
-                    self.trouble = ""
                 self._read_some()
+                self.trouble = ""  # not before it has answered: one that hangs takes a connection, too
                 self._trim_behind()
                 failures = 0
             except (redis.RedisError, OSError) as error:
-                if not self.trouble:
+                if not self.trouble.startswith(AWAY):
                     log.error("stream.away", stream=self.name, error=str(error)[:200])
                 self._at_end = False
-                self.trouble = f"Redis is away: {str(error)[:200]}"
+                self.trouble = AWAY + str(error)[:200]
                 self._stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
                 failures += 1
 

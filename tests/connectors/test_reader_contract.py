@@ -2,6 +2,7 @@
 
 import io
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,3 +206,15 @@ def test_standard_input_ends(tmp_path: Path) -> None:
         )
         assert [e.raw for e in read_all(reader, 2)] == [b'{"id":"a"}', b'{"id":"b"}']
         reader.close()
+
+
+def test_a_redis_that_takes_the_connection_and_hangs_is_trouble() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        reader = RedisStreamReader(
+            "in", f"redis://127.0.0.1:{silent.getsockname()[1]}", "in", None, programme="default"
+        )
+        caller, _ = silent.accept()
+        assert caller.recv(1)  # it has asked, and waits
+        assert reader.trouble
+        caller.close()
+    reader.close()

@@ -16,7 +16,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -150,6 +151,8 @@ class Stage:
             {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
         )
         until(lambda: self._posted(request), "the answer of the door")
+        stranger = urllib.request.Request(request.full_url, b"{}", {"Authorization": "Bearer tk_nobody"})
+        assert not self._posted(stranger)
         records = Records(self.redis)
         for programme, text in (
             ("default", "Nobody rang me back."),
@@ -222,6 +225,15 @@ class Stage:
         """What Alertmanager has of that alert."""
         found = get(f"http://127.0.0.1:{self.ports['alertmanager']}/api/v2/alerts")
         return [alert for alert in found if alert["labels"]["alertname"] == name]
+
+    @contextmanager
+    def suspended(self, pid: int) -> Iterator[None]:
+        """Process *pid* does nothing meanwhile: it keeps its connections and answers nobody."""
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def kill(self, name: str) -> None:
         process = self.processes[name]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.embedded import Embedded
+from connectors.redis_link import client
 from tests.watch.files import PROMETHEUS, dashboards, expressions
 from tests.watch.stage import Stage, amtool, promtool, until
 
@@ -18,7 +19,6 @@ NOT_HERE = {
     "tocsin_kafka_lag_records": "no topic is read on this stage",
     "tocsin_fetch_attempts_total": "no tool is fetched from",
     'tocsin_http_requests_total{status=~"5.."}': "the door made no mistake",
-    "tocsin_http_refusals_total": "the door turned nobody away",
     "tocsin_clock_lateness_seconds": "no clock spoke in these seconds",
     'tocsin_clock_met_seconds_bucket{programme=~".+", clock="first_response"}': "looked at by its own name below",
 }
@@ -103,6 +103,22 @@ def test_a_receiver_that_has_gone_reaches_alertmanager_with_its_runbook(stage: S
     assert (alert["labels"]["endpoint"], alert["labels"]["severity"]) == ("old-crm", "page")
     assert alert["annotations"]["runbook"] == "docs/runbooks/deliveries.md#tocsinendpointdisabled"
     assert alert["receivers"] == [{"name": "pages"}]
+
+
+def test_a_redis_that_hangs_reaches_alertmanager_and_is_over_when_it_answers_again(stage: Stage) -> None:
+    assert stage.alerts("TocsinNotReady") == []
+    with client(stage.redis) as connection:
+        pid = int(connection.info("server")["process_id"])
+    with stage.suspended(pid):
+        found = {alert["labels"]["job"] for alert in until(lambda: _pair(stage), "an alert of each process")}
+    assert found == {"tocsin-engine", "tocsin-door"}
+    until(lambda: not stage.ask('ALERTS{alertname="TocsinNotReady"}'), "the end of the alert")
+
+
+def _pair(stage: Stage) -> list[dict[str, Any]]:
+    """Alerts of being not ready, once both processes that promise to be have one."""
+    found = stage.alerts("TocsinNotReady")
+    return found if len({alert["labels"]["job"] for alert in found}) == 2 else []
 
 
 def test_an_engine_that_is_killed_reaches_alertmanager_and_its_return_ends_the_alert(stage: Stage) -> None:
