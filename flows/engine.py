@@ -232,6 +232,7 @@ class _Engine:
         if not self._placing.settle(self._place, topics, self._inputs):
             return False
         self.hearing.lay_out(self._place.layout, self._place.lane)
+        self.metrics.lanes.set(self._place.layout.lanes)
         agree(self._place, self._records, self._programmes)
         return True
 

@@ -94,6 +94,9 @@ class EngineMetrics:
             "Cases written again from the engine's own state, after a store that lost them.",
             registry=registry,
         )
+        self.lanes = Gauge(
+            "tocsin_lanes", "Lanes that the store is cut into; 0 until that is known.", registry=registry
+        )
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
