@@ -42,7 +42,7 @@ check: setup ## ruff, mypy strict, the architecture test
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
 
-storm: setup ## kill -9 the engine and Redis under load, ROUNDS times; nothing lost, nothing double (SEED=n repeats a plan)
+storm: setup ## kill -9 engine, deliveries and Redis under load, ROUNDS times; nothing lost, nothing double (SEED=n repeats a plan)
 	$(BIN)/python -m tests.storm --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 bench-latency: setup ## arrival to readable in Redis, beside CASES open cases

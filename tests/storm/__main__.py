@@ -1,13 +1,15 @@
-"""A storm: kill -9 on the engine, on Redis, on both, at random moments under load; then the books must balance.
+"""A storm: kill -9 on engine, deliveries and Redis, alone and together, under load; then the books must balance.
 
     make storm ROUNDS=20 SEED=7
 
-Ends with 0 when each response that was accepted opened its case once, each clock that fell due breached once, no event
-was lost or doubled, and what was late said so. SEED repeats the plan of the kills; where in the program they strike is
-up to the machine. The last line is one JSON object.
+Ends with 0 when each response that was accepted opened its case once, each action was answered once, each clock that
+fell due breached once, no event was lost or doubled, what was late said so, and each event came as a webhook, at least
+once and in the order of its case. In some rounds Redis's file loses its end, in some all that Redis had is wiped. SEED
+repeats the plan of the kills; where in the program they strike is up to the machine. The last line is one JSON object.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -19,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -26,8 +29,10 @@ from cases import trail
 from connectors.keyspace import Keys
 from connectors.redis_link import client
 from tests.storm import broken, house
-from tests.storm.accounting import Account, Said, Sent, Stored, said, settle, still_owed
-from tests.storm.processes import SOUND, Engine, Hung, Server
+from tests.storm.accounting import OPENED, Account, Said, Sent, Stored, said, settle, still_owed
+from tests.storm.people import People
+from tests.storm.processes import SOUND, Deliveries, Engine, Hung, Server
+from tests.storm.receiver import DeliveriesAccount, Receiver, deliveries_account, undelivered
 
 RATE = 200
 """Responses a second."""
@@ -35,12 +40,15 @@ BATCHES_S = 20
 PATIENCE_S = 120.0
 """How long after the last response the engine may take to say all; longer counts as lost."""
 QUIET_S = 4.0
+SNAPSHOT_S = 2.5
+"""By then what was answered is in a snapshot that is durable: an epoch is a second."""
 SHOWN = 10
 """Findings of each file that are printed."""
 
 STRIKES = (
     "both+cut", "engine", "redis+cut", "engine, and again as it resumes", "redis", "both",
     "redis+cut, and again as it loads", "redis, then stop the engine", "none", "both, redis last",
+    "deliveries", "engine and deliveries", "redis and deliveries+cut", "everything", "redis+wipe", "everything+wipe",
 )  # fmt: skip
 
 
@@ -109,21 +117,34 @@ class Storm:
         self._dice = dice
         self.server = Server(folder / "redis")
         self.feed = Feed(folder / "feed.jsonl")
-        self.engine = Engine(folder, house.furnish(folder), self.feed.path, self.server.url, program)
+        self.people = People(self.server.url)
+        self.receiver = Receiver(random.Random(dice.random()))
+        settings = house.furnish(folder, self.receiver.url)
+        self.engine = Engine(folder, settings, self.feed.path, self.server.url, program)
+        self.deliveries = Deliveries(folder, settings, self.server.url, program)
         self.kills: Counter[str] = Counter()
         self.cut_bytes = 0
+        self.wiped: list[list[Said]] = []
+        """The streams of the stores that were wiped."""
 
     def begin(self) -> None:
         self.server.start()
         self.server.wait_until_ready()
         self.engine.start()
         self.engine.wait_until_ready()
+        self.deliveries.start()
+        self.deliveries.wait_until_ready()
         self.feed.start()
+        self.people.start()
 
     def strike(self, round_: Round) -> None:
         """One round, up to the restart."""
         time.sleep(round_.calm_s)
         what = round_.strike
+        if what.endswith("wipe"):
+            self._hear_out()
+        if "deliveries" in what or what.startswith("everything"):
+            self._kill_deliveries()
         if what == "redis, then stop the engine":
             self._kill_redis()
             time.sleep(round_.gap_s)
@@ -131,13 +152,15 @@ class Storm:
         elif what == "both, redis last":
             self._kill_engine()
             self._kill_redis()
-        elif what.startswith("both"):
+        elif what.startswith(("both", "everything")):
             self._kill_redis(cut=what.endswith("cut"))
             self._kill_engine()
         elif what.startswith("redis"):
             self._kill_redis(cut="cut" in what)
         elif what.startswith("engine"):
             self._kill_engine()
+        if what.endswith("wipe"):
+            self._wipe()
         time.sleep(round_.down_s)
         self._restore()
         if what.startswith("engine, and again"):
@@ -156,15 +179,36 @@ class Storm:
         self.server.kill()
         self.kills["redis"] += 1
         if cut:
-            cut_bytes = self.server.cut(self._dice)
+            cut_bytes = self.server.cut(self._dice, self.people.newest)
             self.cut_bytes += cut_bytes
             self.kills["cut"] += cut_bytes > 0
 
+    def _kill_deliveries(self) -> None:
+        self.deliveries.kill()
+        self.kills["deliveries"] += 1
+
+    def _hear_out(self) -> None:
+        """What people said is answered and in a snapshot: what waited in a store that is wiped nobody could have."""
+        self.people.pause()
+        limit = time.monotonic() + PATIENCE_S
+        while {*self.people.accepted} - {event.action for event in self._all()}:
+            if time.monotonic() > limit:
+                raise Hung("the engine does not answer the actions that it was given")
+            time.sleep(0.2)
+        time.sleep(SNAPSHOT_S)
+
+    def _wipe(self) -> None:
+        with self.server.copy() as copied:
+            self.wiped.append(stream(copied.url))
+            self.people.begin_again(copied.url)
+        self.server.wipe()
+        self.kills["wiped"] += 1
+        self.people.go_on()
+
     def _restore(self) -> None:
-        if not self.server.is_up:
-            self.server.start()
-        if not self.engine.is_up:
-            self.engine.start()
+        for program in (self.server, self.engine, self.deliveries):
+            if not program.is_up:
+                program.start()
 
     def end(self) -> None:
         """The load ends; everything that is due is said or its time runs out; the engine stops."""
@@ -173,20 +217,35 @@ class Storm:
         limit = time.monotonic() + PATIENCE_S
         length, since = -1, time.monotonic()
         while time.monotonic() < limit:
-            stream = self.stream()
-            if len(stream) != length:
-                length, since = len(stream), time.monotonic()
-            if not still_owed(self.feed.sent, stream) and time.monotonic() - since >= QUIET_S:
+            events = self._all()
+            if len(events) != length:
+                length, since = len(events), time.monotonic()
+            owed = still_owed(self.feed.sent, events, self.people.accepted) or self._deeds_to_come(events)
+            if not owed and time.monotonic() - since >= QUIET_S and not undelivered(self.receiver.got, self.stream()):
                 break
             time.sleep(1.0)
+        self.people.stop()
+        self.deliveries.stop()
         self.engine.stop()
 
+    def _all(self) -> list[Said]:
+        return [event for past in (*self.wiped, self.stream()) for event in past]
+
+    def _deeds_to_come(self, events: list[Said]) -> int:
+        opened = {event.response for event in events if event.type == OPENED and house.deed(event.response)}
+        return len(opened - set(self.people.accepted.values()))
+
     def stream(self) -> list[Said]:
-        with client(self.server.url, timeout_s=30.0) as connection:
-            return [said(fields) for _, fields in connection.xrange(Keys("default").events)]
+        return stream(self.server.url)
 
     def stored(self) -> dict[str, Stored]:
         return stored(self.server.url)
+
+
+def stream(url: str) -> list[Said]:
+    """The event log of the store at *url*."""
+    with client(url, timeout_s=30.0) as connection:
+        return [said(fields) for _, fields in connection.xrange(Keys("default").events)]
 
 
 def stored(url: str) -> dict[str, Stored]:
@@ -198,27 +257,45 @@ def stored(url: str) -> dict[str, Stored]:
             kept = connection.hgetall(keys.log(case))
             length = int(connection.hget(keys.case(case), "sequence") or 0)
             log = sorted((msgspec.json.decode(event) for event in kept.values()), key=lambda e: int(e["sequence"]))
-            flaw = trail.verify(log, length=length)
+            wiped = int(connection.hget(keys.case(case), "rewritten_sequence") or 0)
+            flaw = _flaw(log, length, wiped)
             words = "" if flaw is None else f"event {flaw.sequence}: {flaw.what}"
-            found[case] = Stored(frozenset(id_.decode() for id_ in kept), length, words)
+            found[case] = Stored(frozenset(id_.decode() for id_ in kept), length, words, wiped)
     return found
 
 
-def show(account: Account, storm: Storm, rounds: int, seed: int, hung: list[str], took_s: float) -> bool:
+def _flaw(log: list[dict[str, Any]], length: int, wiped: int) -> trail.Flaw | None:
+    """The first flaw of a case's trail; where a store was wiped, of what came after."""
+    if not wiped:
+        return trail.verify(log, length=length)
+    for before, event in itertools.pairwise(log):
+        follows = event["data"]["previous"] == before["data"]["hash"]
+        if int(event["sequence"]) == int(before["sequence"]) + 1 and not follows:
+            return trail.Flaw(int(event["sequence"]), event["id"], "it does not follow the event before it")
+    altered = (event for event in log if trail.link(event) != event["data"]["hash"])
+    return next((trail.Flaw(int(e["sequence"]), e["id"], "it is not what was written") for e in altered), None)
+
+
+def show(
+    account: Account, posted: DeliveriesAccount, storm: Storm, rounds: int, seed: int, hung: list[str], took_s: float
+) -> bool:
     """Print the figures and what is wrong; whether all is well."""
-    engine = storm.engine
     files = {
-        "lost": account.lost, "doubled": account.doubled, "unmarked_late": account.unmarked_late,
-        "unfounded": account.unfounded, "disordered": account.disordered, "broken": account.broken,
-        "crashed": engine.crashes, "hung": hung,
+        "lost": [*account.lost, *posted.lost], "doubled": account.doubled, "unmarked_late": account.unmarked_late,
+        "unfounded": account.unfounded, "disordered": [*account.disordered, *posted.disordered],
+        "broken": account.broken, "altered": [*storm.receiver.wrong, *posted.altered],
+        "crashed": [*storm.engine.crashes, *storm.deliveries.crashes], "hung": hung,
     }  # fmt: skip
-    counts = {"sent": len(storm.feed.sent), "opened": account.opened, "breached": account.breached,
-              "events": account.events, "late": account.late, "cut_bytes": storm.cut_bytes}  # fmt: skip
-    kills = storm.kills["engine"] + storm.kills["redis"]
+    counts = {"sent": len(storm.feed.sent), "acted": len(storm.people.accepted), "opened": account.opened,
+              "breached": account.breached, "events": account.events, "late": account.late,
+              "webhooks": len(storm.receiver.got), "webhooks_repeated": posted.repeats,
+              "webhooks_wiped": posted.wiped, "cut_bytes": storm.cut_bytes}  # fmt: skip
+    killed = storm.kills
+    kills = killed["engine"] + killed["redis"] + killed["deliveries"]
     table = {
         "rounds, seed": f"{rounds}, {seed} ({took_s:.0f} s)",
-        "kills": f"{kills}: {storm.kills['engine']} of the engine, {storm.kills['redis']} of Redis, "
-        f"{storm.kills['cut']} with its file cut",
+        "kills": f"{kills}: {killed['engine']} of the engine, {killed['deliveries']} of deliveries, "
+        f"{killed['redis']} of Redis, {killed['cut']} with its file cut, {killed['wiped']} with all of it wiped",
         **{name: f"{value:,}" for name, value in counts.items()},
         **{name: str(len(found)) for name, found in files.items()},
     }
@@ -228,7 +305,7 @@ def show(account: Account, storm: Storm, rounds: int, seed: int, hung: list[str]
         if len(found) > SHOWN:
             print(f"{name}: and {len(found) - SHOWN} more", file=sys.stderr)
     for name, value in table.items():
-        print(f"{name:<14} {value}")
+        print(f"{name:<18} {value}")
     figures = {"rounds": rounds, "kills": kills, **{name: len(found) for name, found in files.items()}}
     print(json.dumps({**figures, **counts, "seed": seed}), flush=True)
     return not any(files.values())
@@ -258,11 +335,19 @@ def main() -> int:
         except Hung as error:
             hung.append(str(error))
             storm.feed.stop()
-        account = settle(storm.feed.sent, storm.stream(), storm.stored(), house.expected(), storm.engine.outages)
-        well = show(account, storm, asked.rounds, seed, hung, time.monotonic() - began)
+            storm.people.stop()
+        events = storm.stream()
+        account = settle(
+            storm.feed.sent, events, storm.stored(), house.expected(), storm.engine.outages,
+            wiped=storm.wiped, acted=storm.people.accepted,
+        )  # fmt: skip
+        posted = deliveries_account(storm.receiver.got, events, storm.wiped)
+        well = show(account, posted, storm, asked.rounds, seed, hung, time.monotonic() - began)
     finally:
+        storm.deliveries.kill()
         storm.engine.kill()
         storm.server.kill()
+        storm.receiver.close()
     if well and not asked.keep:
         shutil.rmtree(folder)
     else:

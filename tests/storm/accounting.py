@@ -14,6 +14,8 @@ from feedback.instants import Instant, parse_instant
 from tests.storm.house import CALM, SHORT
 
 OPENED, BREACHED = "tocsin.case.opened", "tocsin.clock.breached"
+OF_THE_STORE = {"tocsin.store.lost", "tocsin.store.rewritten"}
+"""What is said when a store was wiped."""
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -38,6 +40,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     """Clock and occurrence, of a breach."""
     late: bool
     by_person: bool
+    action: str
+    """The action that the event answers; empty when it answers none."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -47,6 +51,8 @@ class Stored(msgspec.Struct, frozen=True):
     sequence: int
     flaw: str = ""
     """The first flaw of its trail; empty when it is whole."""
+    wiped: int = 0
+    """Up to this event its history went with a store that was wiped; the record says so."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -84,6 +90,7 @@ class _Data(msgspec.Struct):
     occurrence: int = 0
     late: bool = False
     by: str = ""
+    action: str = ""
 
 
 class _Event(msgspec.Struct):
@@ -108,6 +115,7 @@ def said(fields: Mapping[bytes, bytes]) -> Said:
         due=f"{data.clock} {data.occurrence}" if type_ == BREACHED else "",
         late=data.late,
         by_person=bool(data.by),
+        action=data.action,
     )
 
 
@@ -117,16 +125,27 @@ def settle(
     stored: Mapping[str, Stored],
     expected: Mapping[str, Counter[str]],
     outages: Iterable[tuple[float, float]] = (),
+    *,
+    wiped: Sequence[Sequence[Said]] = (),
+    acted: Iterable[str] = (),
 ) -> Account:
-    """The account of a storm. *outages* are the spans, in Unix seconds, in which no engine ran."""
+    """The account of a storm. *outages* are the spans, in Unix seconds, in which no engine ran.
+
+    *wiped* are the streams, as they were, of the stores that were wiped before the one in which *stream* stands;
+    *acted* the ids of the actions that were accepted.
+    """
     lost, doubled, unfounded, disordered = [], [], [], []
     kinds = {response.id: response.kind for response in sent}
     cases: dict[str, list[Said]] = defaultdict(list)
     opened_by: dict[str, list[str]] = defaultdict(list)
-    for id_, times in Counter(event.id for event in stream).items():
-        if times > 1:
-            doubled.append(f"event {id_} stands {times} times in the stream")
-    for event in {event.id: event for event in reversed(stream)}.values():
+    whole = [event for past in (*wiped, stream) for event in past]
+    for past in (*wiped, stream):
+        for id_, times in Counter(event.id for event in past).items():
+            if times > 1:
+                doubled.append(f"event {id_} stands {times} times in the stream")
+    for event in {event.id: event for event in reversed(whole)}.values():
+        if event.type in OF_THE_STORE and wiped:
+            continue
         if not event.case:
             unfounded.append(f"event {event.id} ({event.type}) of no case")
             continue
@@ -146,29 +165,38 @@ def settle(
             lost += [f"case {case} of {id_}: {n} {type_}" for type_, n in (expected[kind] - events).items()]
             doubled += [f"case {case} of {id_}: {n} {type_}" for type_, n in (events - expected[kind]).items()]
     unfounded += [f"case {case} of {id_}, which was not sent" for id_, found in opened_by.items() for case in found]
+    answers = Counter(id_ for id_ in {event.id: event.action for event in whole}.values() if id_)
+    for id_ in {*acted}:
+        if (times := answers.pop(id_, 0)) != 1:
+            (doubled if times else lost).append(f"action {id_} was answered {times} times")
+    unfounded += [f"action {id_} was answered and is not known to be accepted" for id_ in answers]
+    now = {event.id for event in stream}
     for case, events_ in cases.items():
-        _check_case(case, events_, stored.get(case, Stored(frozenset(), 0)), lost, doubled)
+        _check_case(case, events_, stored.get(case, Stored(frozenset(), 0)), now, lost, doubled)
     lost += [f"case {case} is stored and not in the stream" for case in stored.keys() - cases.keys()]
-    newest: dict[str, int] = {}
-    for event in stream:
-        if event.case and event.sequence < newest.get(event.case, 0):
-            disordered.append(f"case {event.case}: {event.sequence} after {newest[event.case]}")
-        newest[event.case] = max(event.sequence, newest.get(event.case, 0))
+    for past in (*wiped, stream):
+        newest: dict[str, int] = {}
+        for event in past:
+            if event.case and event.sequence < newest.get(event.case, 0):
+                disordered.append(f"case {event.case}: {event.sequence} after {newest[event.case]}")
+            newest[event.case] = max(event.sequence, newest.get(event.case, 0))
     return Account(
         lost=lost,
         doubled=doubled,
-        unmarked_late=_unmarked(stream, list(outages)),
+        unmarked_late=_unmarked(whole, list(outages)),
         unfounded=unfounded,
         disordered=disordered,
         broken=[f"case {case}: {held.flaw}" for case, held in stored.items() if held.flaw],
-        opened=sum(event.type == OPENED for event in stream),
-        breached=sum(event.type == BREACHED for event in stream),
-        late=sum(event.late for event in stream),
-        events=len(stream),
+        opened=len({event.id for event in whole if event.type == OPENED}),
+        breached=len({event.id for event in whole if event.type == BREACHED}),
+        late=len({event.id for event in whole if event.late}),
+        events=len({event.id for event in whole}),
     )
 
 
-def _check_case(case: str, events: list[Said], stored: Stored, lost: list[str], doubled: list[str]) -> None:
+def _check_case(
+    case: str, events: list[Said], stored: Stored, now: set[str], lost: list[str], doubled: list[str]
+) -> None:
     """One case: its sequence without gap or twin, each clock breached once, log and record as the stream has them."""
     sequences = Counter(event.sequence for event in events)
     newest = max(sequences)
@@ -177,7 +205,8 @@ def _check_case(case: str, events: list[Said], stored: Stored, lost: list[str], 
     dues = Counter(event.due for event in events if event.due)
     doubled += [f"case {case}: clock {due} breached {times} times" for due, times in dues.items() if times > 1]
     ids = {event.id for event in events}
-    lost += [f"case {case}: event {id_} is not in its log" for id_ in ids - stored.log]
+    kept = {event.id for event in events if event.id in now or event.sequence > stored.wiped}
+    lost += [f"case {case}: event {id_} is not in its log" for id_ in kept - stored.log]
     lost += [f"case {case}: event {id_} is in its log and not in the stream" for id_ in stored.log - ids]
     if stored.sequence < newest:
         lost.append(f"case {case}: its record stands at {stored.sequence} and the stream at {newest}")
@@ -196,10 +225,12 @@ def _unmarked(stream: Sequence[Said], outages: list[tuple[float, float]]) -> lis
     return wrong
 
 
-def still_owed(sent: Sequence[Sent], stream: Sequence[Said]) -> int:
-    """How many cases and breaches are yet to come; 0 says only that waiting may end."""
+def still_owed(sent: Sequence[Sent], stream: Iterable[Said], acted: Iterable[str] = ()) -> int:
+    """How many cases, breaches and answers are yet to come; 0 says only that waiting may end."""
+    stream = list(stream)
+    unanswered = {*acted} - {event.action for event in stream}
     dues = sum(response.kind == SHORT for response in sent)
     opens = sum(response.kind != CALM for response in sent)
     opened = len({event.response for event in stream if event.type == OPENED})
     breached = len({event.case for event in stream if event.type == BREACHED})
-    return max(0, opens - opened) + max(0, dues - breached)
+    return max(0, opens - opened) + max(0, dues - breached) + len(unanswered)

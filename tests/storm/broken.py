@@ -5,7 +5,10 @@ from hashlib import sha1
 
 from cases.events import Event
 from connectors import redis_script, redis_store
+from connectors.delivery_queue import Head
 from connectors.redis_store import RedisStore
+from connectors.webhooks import Delivered
+from flows.carriers import Carried, WebhookCarrier
 
 EVERY = 500
 """One event in so many is dropped."""
@@ -36,7 +39,21 @@ def dropping() -> None:
     RedisStore.write = write_most  # type: ignore[method-assign]
 
 
-BUILDS: dict[str, Callable[[], None]] = {"dedupe": without_dedupe, "drop": dropping}
+def forgetting() -> None:
+    """Deliveries take one webhook in `EVERY` for delivered that was never sent."""
+    carry, count = WebhookCarrier.carry, 0
+
+    async def carry_most(
+        self: WebhookCarrier, programme: str, head: Head, event: bytes, now: Callable[[], float]
+    ) -> Carried:
+        nonlocal count
+        count += 1
+        return await carry(self, programme, head, event, now) if count % EVERY else Carried(Delivered(), 200)
+
+    WebhookCarrier.carry = carry_most  # type: ignore[method-assign]
+
+
+BUILDS: dict[str, Callable[[], None]] = {"dedupe": without_dedupe, "drop": dropping, "webhook": forgetting}
 
 
 def program(name: str) -> str:
