@@ -189,6 +189,7 @@ class _Engine:
         self.due, self.known = DueIndex(), KnownResponses()
         self.erasures = Erasures(vault, customer_of)
         self._clock = EngineClock()
+        self._jumped = False
         self._outages = Outages(state / "time")
         self._shelf = BookShelf(state / "books", settings.metrics)
         self._rules = {name: programme.rules for name, programme in settings.programmes.items()}
@@ -375,11 +376,8 @@ class _Engine:
         for source in lane.inputs:
             if source.reader.trouble:
                 why[f"source {source.reader.name}"] = source.reader.trouble
-        if self._clock.is_held:
-            why["clock"] = (
-                f"the wall clock jumped {self._clock.skew_s:.0f} s ahead and deadlines are held; set it right, or "
-                'accept it with a control record {"kind":"control","do":"accept_time"} on an actions stream'
-            )
+        if self._clock.trouble:
+            why["clock"] = self._clock.trouble
         if self._uncalled:
             why["auditor"] = f"{self._uncalled} clocks are past their deadline and uncalled; see audit.not_called"
         silent = time.monotonic() - self.metrics.polled_at
@@ -421,6 +419,12 @@ class _Engine:
             self.metrics.kafka_waiting.set(self._outlet.waiting)
             self.metrics.kafka_refused.set(self._outlet.refused)
         self.metrics.skew.set(self._clock.skew_s)
+        if bool(jumped := self._clock.trouble) != self._jumped:
+            self._jumped = bool(jumped)
+            if jumped:
+                log.error("clock.jumped", skew_s=round(self._clock.skew_s), trouble=jumped)
+            else:
+                log.warning("clock.agreed", skew_s=round(self._clock.skew_s))
         try:
             self._audit()
             self._records.keep_calendars(self._calendars())

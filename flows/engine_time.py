@@ -54,6 +54,21 @@ class EngineClock:
         """Whether the wall clock has run ahead of the boot clock, so that ticks must wait."""
         return self.skew_s >= JUMP_S
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the wall clock, in words; empty when it and engine time agree."""
+        if self.is_held:
+            return (
+                f"the wall clock jumped {self.skew_s:.0f} s ahead and deadlines are held; set it right, or "
+                'accept it with a control record {"kind":"control","do":"accept_time"} on an actions stream'
+            )
+        if self.skew_s <= -JUMP_S:
+            return (
+                f"the wall clock jumped {-self.skew_s:.0f} s back; deadlines go by the time since boot, and what is "
+                "received by this machine's time is stamped too early; set it right"
+            )
+        return ""
+
     def accept(self) -> None:
         """Somebody says that the wall clock is right: engine time goes on from it, if that is forward."""
         with self._lock:

@@ -170,17 +170,19 @@ def run(
     layout: Layout | None = None,
     lane: int = 0,
     reader_of: "Callable[[World, Sequence[Envelope], str | None], Reader] | None" = None,
+    jumped_s: "Callable[[float], float]" = lambda at: 0.0,
 ) -> None:
     """Run the dataflow over *envelopes*, resuming what *folder* holds. With *cut* it dies after so many of them.
 
-    *lane* of a store cut as *layout*, its records from what *reader_of* makes.
+    *lane* of a store cut as *layout*, its records from what *reader_of* makes. *jumped_s*: by how much the wall clock
+    is wrong at an instant of the world.
     """
     world = world or World()
     if not folder.exists():
         folder.mkdir(parents=True)
         init_db_dir(folder, 1)
     due, known = DueIndex(), KnownResponses()
-    clock = EngineClock(wall=lambda: world.at, boot=lambda: world.at)
+    clock = EngineClock(wall=lambda: world.at + jumped_s(world.at), boot=lambda: world.at)
     outages = Outages(folder.parent / "time")
     hearing = Hearing(
         Decoder(STANDARD, frozenset({"default"})),
