@@ -199,7 +199,7 @@ class Engine(Program):
     name, says = "engine", b"events go to"
 
     def __init__(self, folder: Path, settings: Path, feed: Path, url: str, program: str = SOUND) -> None:
-        super().__init__(folder, ["run", "--input", str(feed), "--follow"], settings, url, program)
+        super().__init__(folder, ["run", "--input", str(feed), "--follow", "--no-deliver"], settings, url, program)
 
 
 class Deliveries(Program):

@@ -12,7 +12,7 @@ from feedback.instants import Instant
 from flows.carriers import Carried, WebhookCarrier
 from tests.storm import broken
 from tests.storm.accounting import Said
-from tests.storm.receiver import DeliveriesAccount, Got, deliveries_account
+from tests.storm.receiver import DeliveriesAccount, Got, deliveries_account, digest
 
 COUNT = 4
 
@@ -84,3 +84,11 @@ def test_the_build_that_drops_deliveries_drops_one_in_so_many(monkeypatch: pytes
     outcomes = [asyncio.run(carrier.carry("default", head, b"", lambda: 0.0)) for head in heads]
     assert posted == ["0", "1", "3", "4"]
     assert all(isinstance(carried.outcome, Delivered) for carried in outcomes)
+
+
+def test_when_it_was_noticed_may_differ_and_what_is_said_may_not() -> None:
+    def body(level: int, detected_at: str) -> bytes:
+        return msgspec.json.encode({"id": "e-1", "data": {"level": level, "detected_at": detected_at, "late": False}})
+
+    assert digest(body(1, "09:00")) == digest(body(1, "09:07"))
+    assert digest(body(1, "09:00")) != digest(body(2, "09:00"))
