@@ -31,10 +31,13 @@ class Beside:
         pause = FIRST_PAUSE_S
         while not self._over.is_set():
             # In a group of its own: Ctrl-C at the terminal is for the engine, which then stops this one.
-            self._child = subprocess.Popen(self._command, start_new_session=True)
+            # Its standard input ends with us, however we end: nobody is left to stop it after a kill -9.
+            self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
             calm = not self._wait(CALM_S)
             if calm:
                 self._wait(None)
+            if self._child.stdin is not None:
+                self._child.stdin.close()
             if self._over.is_set():
                 return
             pause = FIRST_PAUSE_S if calm else min(pause * 2, LONGEST_PAUSE_S)

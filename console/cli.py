@@ -259,9 +259,13 @@ def deliver(
     state: StateOption = None,
     redis: RedisOption = "",
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics, /health and /ready; 0 takes a free one.")] = 9465,
+    stop_with_stdin: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Post events to the webhooks and targets of the settings: the second flow, beside `tocsin run`."""
-    deliver_until_stopped(settings_of(settings_file, state, redis), metrics_port, note)
+    stop = Stop()
+    if stop_with_stdin:
+        lanes_.stop_at_end_of_stdin(stop)
+    deliver_until_stopped(settings_of(settings_file, state, redis), metrics_port, note, stop)
 
 
 @app.command()

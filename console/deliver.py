@@ -33,14 +33,17 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     event: str
 
 
-def deliver_until_stopped(settings: Settings, metrics_port: int, tell: Callable[[str], None]) -> None:
-    """Run the deliveries flow until SIGTERM or SIGINT. Raises SettingsError, StateError."""
+def deliver_until_stopped(
+    settings: Settings, metrics_port: int, tell: Callable[[str], None], stop: Stop | None = None
+) -> None:
+    """Run the deliveries flow until SIGTERM, SIGINT or *stop*. Raises SettingsError, StateError."""
+    stop = stop or Stop()
     endpoints = deliveries.receivers_from(settings, os.environ)
     if not endpoints:
         raise SettingsError(
             f"{settings.file} declares no endpoints and no targets; add them (docs/settings.md, docs/targets.md)"
         )
-    registry, health, stop = CollectorRegistry(), deliveries.DeliveriesHealth(), Stop()
+    registry, health = CollectorRegistry(), deliveries.DeliveriesHealth()
     metrics = DeliveryMetrics(registry)
     registry.register(Readiness(health.reasons))
     try:

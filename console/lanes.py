@@ -45,7 +45,8 @@ def deliver_words(settings: Settings, url: str) -> list[str]:
     if not (settings.endpoints or settings.targets):
         return []
     port = ["--metrics-port", "0"] if settings.metrics_port == 0 else []
-    return ["deliver", "--settings", str(settings.file), "--state", str(settings.state), "--redis", url, *port]
+    where = ["--settings", str(settings.file), "--state", str(settings.state), "--redis", url]
+    return ["deliver", "--stop-with-stdin", *where, *port]
 
 
 @contextmanager

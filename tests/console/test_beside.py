@@ -76,9 +76,11 @@ def opened(receiver: Receiver) -> list[str]:
     return [b["data"]["response"]["id"] for b in bodies if b["type"] == "tocsin.case.opened"]
 
 
-def test_one_command_posts_webhooks_and_goes_on_when_the_second_flow_is_killed(
-    tmp_path: Path, receiver: Receiver
-) -> None:
+LINE = '{{"id": "{0}", "customer": "c{0}", "language": "en", "scores": {{"nps": 1}}}}\n'
+
+
+def engine_in(tmp_path: Path, receiver: Receiver) -> "subprocess.Popen[bytes]":
+    """`tocsin run`, following a file with one response."""
     (tmp_path / "tocsin.yaml").write_text(
         "programmes: {default: {rules: contact-centre}}\n"
         f"rules: {ROOT / 'rules'}\n"
@@ -86,20 +88,24 @@ def test_one_command_posts_webhooks_and_goes_on_when_the_second_flow_is_killed(
         f"  - {{name: here, url: 'http://127.0.0.1:{receiver.server_port}/', "
         "secrets: ['env:HOOK'], allow_private: true}\n"
     )
-    feed = tmp_path / "in.jsonl"
-    line = '{{"id": "{0}", "customer": "c{0}", "language": "en", "scores": {{"nps": 1}}}}\n'
-    feed.write_text(line.format(1))
+    (tmp_path / "in.jsonl").write_text(LINE.format(1))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TOCSIN_METRICS_PORT": "0", "HOOK": SECRET}
     command = [sys.executable, "-c", "from console.cli import main; main()", "run", "--input", "in.jsonl", "--follow"]
-    engine = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
+
+
+def test_one_command_posts_webhooks_and_goes_on_when_the_second_flow_is_killed(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    engine = engine_in(tmp_path, receiver)
     try:
         wait_for("the first webhook", lambda: opened(receiver) == ["1"])
         headers, body = receiver.posted[0]
         Webhook(SECRET).verify(body, headers)
         (child,) = children_of(engine.pid)
         os.kill(child, signal.SIGKILL)
-        with feed.open("a") as file:
-            file.write(line.format(2))
+        with (tmp_path / "in.jsonl").open("a") as file:
+            file.write(LINE.format(2))
         wait_for("the second webhook", lambda: opened(receiver) == ["1", "2"])
         (again,) = children_of(engine.pid)
         assert again != child
@@ -107,3 +113,24 @@ def test_one_command_posts_webhooks_and_goes_on_when_the_second_flow_is_killed(
         engine.send_signal(signal.SIGTERM)
         assert engine.wait(timeout=40) == 0
     wait_for("the second flow's end", lambda: not Path(f"/proc/{again}").exists(), 10)
+
+
+def test_the_second_flow_ends_when_the_engine_is_killed_so_that_none_is_left_behind(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    engine = engine_in(tmp_path, receiver)
+    try:
+        wait_for("the first webhook", lambda: opened(receiver) == ["1"])
+        (child,) = children_of(engine.pid)
+    finally:
+        engine.kill()
+        engine.wait()
+    wait_for("the second flow's end", lambda: not is_alive(child), 20)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and was not asked after has no command line any more."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
