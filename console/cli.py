@@ -30,7 +30,7 @@ from console import export as export_
 from console import inputs as inputs_
 from console import lanes as lanes_
 from console import notify as notify_
-from console import prove
+from console import pausing, prove
 from console.beside import Beside
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
@@ -266,6 +266,39 @@ def deliver(
     if stop_with_stdin:
         lanes_.stop_at_end_of_stdin(stop)
     deliver_until_stopped(settings_of(settings_file, state, redis), metrics_port, note, stop)
+
+
+@app.command()
+def pause(
+    span: Annotated[str, typer.Option("--for", help="How long, such as 30m or 2h; it ends by itself.")],
+    by: Annotated[str, typer.Option(help="Who asks for it.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """Hold all notices, at every endpoint and target, for a while. No clock pauses; what was held is sent after it."""
+    with redis_at(settings_of(settings_file, state, redis)) as url:
+        try:
+            note(pausing.pause(url, span, by=by, reason=reason))
+        except ValueError as error:
+            fail(str(error), 2)
+
+
+@app.command()
+def resume(
+    by: Annotated[str, typer.Option(help="Who asks for it.")],
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    settings_file: SettingsOption = None,
+    state: StateOption = None,
+    redis: RedisOption = "",
+) -> None:
+    """End a pause of all notices before its time."""
+    with redis_at(settings_of(settings_file, state, redis)) as url:
+        try:
+            note(pausing.resume(url, by=by, reason=reason))
+        except ValueError as error:
+            fail(str(error), 2)
 
 
 @app.command()

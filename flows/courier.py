@@ -44,6 +44,8 @@ class Receiver:
         self.endpoint, self.state = endpoint, state
         self.carrier = carrier_for(endpoint, link)
         self.under_way = 0
+        self.is_paused = False
+        """Somebody paused all notices: what comes in waits."""
         self.couriers: list[Courier] = []
         self._link, self._metrics, self._now = link, metrics, now
         self._unsaved = 0
@@ -56,6 +58,12 @@ class Receiver:
         for outcome in outcomes:
             state = note(state, outcome, self._now())
         await self._become(state)
+
+    def pause(self, is_paused: bool) -> None:
+        """Hold what waits, or send it again."""
+        self.is_paused = is_paused
+        for courier in self.couriers:
+            courier.wake()
 
     async def look(self) -> None:
         """Start afresh if somebody enabled the endpoint."""
@@ -159,7 +167,7 @@ class Courier:
     # -- turning ------------------------------------------------------------------------------------------
 
     def _room(self) -> int:
-        if self._stopping():
+        if self._stopping() or self._receiver.is_paused:
             return 0
         receiver, flying = self._receiver, len(self._in_hand) - len(self._ended)
         return room(receiver.state, self._now(), self._endpoint.concurrency, flying, receiver.under_way)

@@ -18,6 +18,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from connectors.delivery_queue import DeliveryQueue, Fenced, Incoming, Link, Poison, connect, load_state
+from connectors.notice_pause import Pause, ended, standing
 from connectors.opening import Opener
 from connectors.signing import Secret
 from connectors.targets.loading import Ready, TargetSettingsError, all_ready
@@ -143,6 +144,7 @@ async def run(
             state = await link.patiently(partial(load_state, client, endpoint.name))
             receivers.append(Receiver(endpoint, state, link, metrics, now))
         flow = _Flow(link, receivers, metrics, now, stop, health, Opener(vault))
+        await flow.look_at_pause()
         async with asyncio.TaskGroup() as group:
             group.create_task(flow.watch())
             for programme in programmes:
@@ -170,10 +172,33 @@ class _Flow:
         self._opener = opener
         self._link, self._receivers, self._metrics = link, receivers, metrics
         self._now, self._stop, self._health = now, stop, health
+        self._pause: Pause | None = None
+
+    async def look_at_pause(self) -> None:
+        """Hold what waits while somebody has paused all notices; say how much was held when that is over."""
+        now, before = self._now(), self._pause
+        found = await self._link.patiently(lambda: standing(self._link.client, now))
+        self._metrics.paused(found.until if found is not None else 0.0)
+        if found == before:
+            return
+        self._pause = found
+        if found is not None:
+            log.warning("notices.paused", by=found.by, reason=found.reason, until=found.until)
+        elif before is not None:
+            held = self._metrics.waiting
+            log.warning("notices.resumed", by=before.by, reason=before.reason, held=held)
+            await self._link.patiently(lambda: ended(self._link.client, before, held=held, at=now))
+        for receiver in self._receivers:
+            receiver.pause(found is not None)
 
     async def watch(self) -> None:
-        """Notice endpoints that somebody enabled."""
+        """Notice a pause of all notices, and endpoints that somebody enabled."""
         while not await _stopped(self._stop, RENEW_S):
+            try:
+                await self.look_at_pause()
+            except (RedisError, OSError):
+                if not self._stop.is_set():
+                    raise
             for receiver in self._receivers:
                 try:
                     await receiver.look()

@@ -46,6 +46,11 @@ class DeliveryMetrics:
             buckets=LATENCY_SECONDS,
             registry=registry,
         )
+        self._paused = Gauge(
+            "tocsin_notices_paused_until_timestamp_seconds",
+            "Until when somebody has paused all notices; 0 while nobody has.",
+            registry=registry,
+        )
         self._queues: dict[str, dict[str, tuple[int, float]]] = {}
 
     def begin(self, endpoint: str) -> None:
@@ -80,3 +85,12 @@ class DeliveryMetrics:
 
     def disabled(self, endpoint: str, is_disabled: bool) -> None:
         self._disabled.labels(endpoint).set(int(is_disabled))
+
+    def paused(self, until: float) -> None:
+        """All notices are held until *until* (Unix seconds); 0 when they are not."""
+        self._paused.set(until)
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait, over all endpoints and programmes."""
+        return sum(count for queues in self._queues.values() for count, _ in queues.values())

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,11 +45,11 @@ engine.run_flow = run_limited
 """Once all is open, no file takes more than `FEW_BYTES`: a disk that is full, without needing to be root."""
 
 
-def tocsin_run(feed: Path, url: str, program: str = SOUND) -> subprocess.CompletedProcess[str]:
+def tocsin_run(feed: Path, url: str = "", program: str = SOUND) -> subprocess.CompletedProcess[str]:
     settings = house.furnish(feed.parent)
     words = ["run", "--input", str(feed), "--settings", str(settings), "--state", str(feed.parent / "state")]
     return subprocess.run(
-        [sys.executable, "-c", program, *words, "--redis", url],
+        [sys.executable, "-c", program, *words, *(["--redis", url] if url else [])],
         env={**os.environ, "PYTHONPATH": str(Path.cwd()), "TOCSIN_METRICS_PORT": "0", "RUST_BACKTRACE": "0"},
         capture_output=True,
         text=True,
@@ -113,3 +114,18 @@ def test_a_full_disk_is_told_from_a_mistake_of_ours(tmp_path: Path) -> None:
     assert "No space left" in str(trouble_of(OSError(errno.ENOSPC, "No space left on device"), tmp_path))
     assert trouble_of(ValueError("a mistake"), tmp_path) is None
     assert trouble_of(OSError(errno.ECONNREFUSED, "refused"), tmp_path) is None
+
+
+def test_a_state_directory_that_was_put_back_goes_on_and_ends_where_the_lost_one_was(feed: Path) -> None:
+    """As docs/operating.md has it: with the embedded server the directory holds recovery store and Redis."""
+    state, whole = feed.parent / "state", feed.read_bytes().splitlines(keepends=True)
+    feed.write_bytes(b"".join(whole[:300]))
+    assert "300 cases are open" in tocsin_run(feed).stderr
+    shutil.copytree(state, feed.parent / "backup")
+    feed.write_bytes(b"".join(whole))
+    assert f"{COUNT} cases are open" in tocsin_run(feed).stderr
+    shutil.rmtree(state)
+    shutil.copytree(feed.parent / "backup", state)
+    again = tocsin_run(feed)
+    assert again.returncode == 0, again.stderr
+    assert f"{COUNT} cases are open, the clocks of {COUNT} run on" in again.stderr
