@@ -79,8 +79,8 @@ def opened(receiver: Receiver) -> list[str]:
 LINE = '{{"id": "{0}", "customer": "c{0}", "language": "en", "scores": {{"nps": 1}}}}\n'
 
 
-def engine_in(tmp_path: Path, receiver: Receiver) -> "subprocess.Popen[bytes]":
-    """`tocsin run`, following a file with one response."""
+def engine_in(tmp_path: Path, receiver: Receiver, redis_url: str = "") -> "subprocess.Popen[bytes]":
+    """`tocsin run`, following a file with one response; with *redis_url* nothing of it outlives its death."""
     (tmp_path / "tocsin.yaml").write_text(
         "programmes: {default: {rules: contact-centre}}\n"
         f"rules: {ROOT / 'rules'}\n"
@@ -90,6 +90,8 @@ def engine_in(tmp_path: Path, receiver: Receiver) -> "subprocess.Popen[bytes]":
     )
     (tmp_path / "in.jsonl").write_text(LINE.format(1))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TOCSIN_METRICS_PORT": "0", "HOOK": SECRET}
+    if redis_url:
+        env["TOCSIN_REDIS_URL"] = redis_url
     command = [sys.executable, "-c", "from console.cli import main; main()", "run", "--input", "in.jsonl", "--follow"]
     return subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
 
@@ -116,9 +118,9 @@ def test_one_command_posts_webhooks_and_goes_on_when_the_second_flow_is_killed(
 
 
 def test_the_second_flow_ends_when_the_engine_is_killed_so_that_none_is_left_behind(
-    tmp_path: Path, receiver: Receiver
+    tmp_path: Path, receiver: Receiver, store_url: str
 ) -> None:
-    engine = engine_in(tmp_path, receiver)
+    engine = engine_in(tmp_path, receiver, store_url)
     try:
         wait_for("the first webhook", lambda: opened(receiver) == ["1"])
         (child,) = children_of(engine.pid)
