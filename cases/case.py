@@ -34,6 +34,22 @@ class FiredRule(msgspec.Struct, frozen=True, array_like=True):
     title: str
 
 
+class Alarm(msgspec.Struct, array_like=True):
+    """The alert of a systemic case that goes on. Mutable; the order of fields is stored."""
+
+    alert: str
+    """Id of the alert, the same in all that is found of it."""
+    since: Instant
+    count: int
+    """Responses so far."""
+    refs: list[tuple[str, str, str]] = []
+    """(programme, source, id) of those that joined and were not said yet, newest last, bounded."""
+    joined: int = 0
+    """How many those are."""
+    told_at: Instant = Instant(0)
+    """When they are to be said; 0 while there are none."""
+
+
 class Case(msgspec.Struct, array_like=True, kw_only=False):
     """A promise to act. Mutable, because it is unpacked afresh for each step and packed again after it."""
 
@@ -99,6 +115,8 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
     """In its stored form the token of what is personal, whose own fields are then empty."""
     erased_at: Instant = Instant(0)
     """When its customer was last erased from it."""
+    alarm: Alarm | None = None
+    """Of a systemic case, while its alert goes on."""
 
     @property
     def issues(self) -> list[str]:
@@ -153,7 +171,10 @@ def wake_at(case: Case) -> Instant | None:
     """When this case next has something due: a clock, or, once closed, its being forgotten."""
     if case.status is Status.CLOSED:
         return Instant(case.closed_at + case.reopen_for_s)
-    return min((at for c in case.clocks if (at := clocks.wake_at(c)) is not None), default=None)
+    due = [at for c in case.clocks if (at := clocks.wake_at(c)) is not None]
+    if case.alarm is not None and case.alarm.told_at:
+        due.append(case.alarm.told_at)
+    return min(due, default=None)
 
 
 def due_at(case: Case) -> Instant | None:

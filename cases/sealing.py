@@ -32,12 +32,12 @@ _HEAD = _VAULT + _LEAF + _COMMIT
 
 PUBLIC = frozenset(
     {
-        "action", "before", "by", "calendar", "change", "channel", "clock", "counting", "detected_at", "do", "due_at",
-        "earlier", "fallback", "finding", "hash", "hazard", "issue", "issues", "last_moment", "late", "late_by_s",
-        "law", "length", "level", "linked", "missed", "name", "next_best_action", "occurrence", "of", "owner", "point",
-        "previous", "principal", "priority", "reading", "reason", "recorded_at", "remaining_s", "reopened",
-        "restored_from", "role", "rule", "rule_version", "rules", "started_at", "template", "to", "took_place_at",
-        "type", "was_due_at",
+        "action", "alert", "before", "by", "calendar", "cases", "change", "channel", "clock", "count", "counting",
+        "detected_at", "do", "due_at", "earlier", "fallback", "finding", "hash", "hazard", "issue", "issues",
+        "joined", "last_moment", "late", "late_by_s", "law", "length", "level", "linked", "missed", "name",
+        "next_best_action", "occurrence", "of", "owner", "point", "previous", "principal", "priority", "reading",
+        "reason", "recorded_at", "remaining_s", "reopened", "responses", "restored_from", "role", "rule",
+        "rule_version", "rules", "started_at", "template", "to", "took_place_at", "type", "until", "was_due_at",
     }
 )  # fmt: skip
 """Of an event's data what says who, what kind and when. Everything else is sealed, whatever it may come to hold."""

@@ -23,9 +23,10 @@ from cases.opening import begin, join, open_case, starting_later, update
 from cases.refusal import Refusal, reason_of
 from cases.restating import restate
 from cases.sealing import Keys
+from cases.systemic import Found, Names, ended, joined, open_systemic, raised_again
 from cases.telling import Moment, Telling
 from cases.waking import fire_due
-from feedback.ids import CaseId, case_id, response_key, short_hash
+from feedback.ids import CaseId, case_id, case_number, response_key, short_hash
 from feedback.instants import Instant, rfc3339
 from feedback.records import Action, Response, Restate, Tick, Verb
 from rules.model import Priority, Trigger
@@ -53,7 +54,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """What a shard is given: the thing, and what was known when it was taken up."""
 
     shard: int
-    what: Judged | Action | Tick | Restate
+    what: Judged | Action | Tick | Restate | Found
     rules: Mapping[str, RuleSet]
     """The rule set in force for each programme, when this item was judged."""
     seen_at: Instant
@@ -62,6 +63,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """[from, until) in which nobody looked at the clocks."""
     keys: Keys | None = None
     """The vault under which what is personal is sealed; without one nothing is."""
+    names: Names | None = None
+    """Which case a response has, as far as this process knows."""
 
 
 class Entry(msgspec.Struct, array_like=True):
@@ -77,6 +80,9 @@ class Entry(msgspec.Struct, array_like=True):
     """(response key, hash of what it said, how often it said something new), newest last, `REMEMBERED` at most."""
     packed: bytes
 
+
+Known = tuple[int, int]
+"""(key of a response, the number of the case that remembers it: `feedback.ids.case_number`)."""
 
 Erased = tuple[int, str]
 """(key that was given up, case that was erased): nothing is sealed under that key any more (`sealing.Keys.leaf`)."""
@@ -97,8 +103,8 @@ class Stepped(msgspec.Struct, frozen=True):
     """None when the drawer is empty: forget the key."""
     events: list[Event]
     wake_at: Instant | None
-    knows: list[int]
-    """Keys of all the responses that a case here remembers."""
+    knows: list[Known]
+    """All the responses that a case here remembers."""
     erased: list[Erased]
     """`Drawer.erased`, as it stands."""
 
@@ -122,14 +128,15 @@ def upgrade(version: int, body: bytes | None) -> bytes | None:
     raise ValueError(f"form {version}")
 
 
-def summary(body: bytes | None) -> tuple[Instant | None, list[int], list[Erased]]:
-    """(earliest wake, keys of remembered responses, what to destroy) of a stored drawer: what loading it needs."""
+def summary(body: bytes | None) -> tuple[Instant | None, list[Known], list[Erased]]:
+    """(earliest wake, remembered responses, what to destroy) of a stored drawer: what loading it needs."""
     return _summary(unpack(body))
 
 
-def _summary(drawer: Drawer) -> tuple[Instant | None, list[int], list[Erased]]:
+def _summary(drawer: Drawer) -> tuple[Instant | None, list[Known], list[Erased]]:
     wake = min((e.wake_at for e in drawer.entries if e.wake_at is not None), default=None)
-    return wake, [key for e in drawer.entries for key, _, _ in e.responses], drawer.erased
+    knows = [(key, case_number(e.id)) for e in drawer.entries for key, _, _ in e.responses]
+    return wake, knows, drawer.erased
 
 
 def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
@@ -160,6 +167,9 @@ class _Drawer:
         elif isinstance(what, Action):
             self._fire_due(what.received_at, item)
             self._guarded(lambda: self._act(what, item), "action", what.id, what.programme, item)
+        elif isinstance(what, Found):
+            self._fire_due(what.at, item)
+            self._guarded(lambda: self._find(what, item), "finding", what.finding.alert, what.programme, item)
         else:
             self._fire_due(what.response.received_at, item)
             where = f"{what.response.source} {what.response.id}"
@@ -182,7 +192,7 @@ class _Drawer:
             self.entries.remove(entry)  # remembered long enough; the store's record stays
             return
         telling = self._telling(case, self._moment(item, case.programme, 0.0))
-        fire_due(telling, at)
+        fire_due(telling, at, item.names)
         self._keep(entry, telling)
 
     # -- responses ----------------------------------------------------------------------------------------
@@ -238,7 +248,9 @@ class _Drawer:
         )
         if any(e.id == id_ for e in self.entries):
             return  # this response has opened this case before, and its rules have been renamed since
-        earlier = [str(e.id) for e in reversed(self.entries) if e.customer == customer][:5]
+        # A case that was found, not said, has no responses.
+        said_by_them = [e for e in reversed(self.entries) if e.customer == customer and e.responses]
+        earlier = [str(e.id) for e in said_by_them[:5]]
         leaf = self._leaf(moment, response.programme, response.customer_key)
         telling = open_case(id_, response, judged.reading, triggers, earlier=earlier, moment=moment, leaf=leaf)
         self._file(id_, identity, customer, [(key, said, 1)], telling)
@@ -256,6 +268,40 @@ class _Drawer:
         times = 1 + max((n for k, _, n in entry.responses if k == key), default=0)
         entry.responses = [*(kept for kept in entry.responses if kept[0] != key), (key, said, times)][-REMEMBERED:]
         return f"{said:016x} {times}"
+
+    # -- findings -----------------------------------------------------------------------------------------
+
+    def _find(self, found: Found, item: Item) -> None:
+        """A rule with memory raised an alert, one more joined it, or it ended."""
+        finding, trigger = found.finding, found.trigger
+        moment = self._moment(item, found.programme, found.arrived)
+        identity = short_hash(found.programme, found.key)
+        entry = next((e for e in self.entries if e.identity == identity and e.open), None)
+        if entry is None:
+            if finding.kind == "raised" and trigger is not None:
+                self._open_systemic(found, trigger, identity, moment)
+            return  # people closed it while its alert went on: it opens again when it is raised again
+        telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
+        if finding.kind == "joined":
+            joined(telling, found)
+        elif finding.kind == "ended":
+            ended(telling, found, item.names)
+        elif telling.case.alarm is None or telling.case.alarm.alert != finding.alert:
+            raised_again(telling, found)
+        self._keep(entry, telling)
+
+    def _open_systemic(self, found: Found, trigger: Trigger, identity: int, moment: Moment) -> None:
+        id_ = case_id(self.shard, found.programme, found.key, trigger.case.type, "", "window", found.finding.alert)
+        if any(e.id == id_ for e in self.entries):
+            return  # found again by a replay, and closed since
+        whose = found.customer or found.key
+        customer = short_hash(found.programme, whose)
+        # What is found comes by a way of its own, so whether a customer's other case came just before it is chance.
+        alike = [e for e in reversed(self.entries) if e.customer == customer and not found.customer]
+        earlier = [str(e.id) for e in alike[:5]]
+        leaf = self._leaf(moment, found.programme, whose)
+        telling = open_systemic(id_, found, trigger, leaf=leaf, earlier=earlier, moment=moment)
+        self._file(id_, identity, customer, [], telling)
 
     # -- actions ------------------------------------------------------------------------------------------
 

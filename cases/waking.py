@@ -10,16 +10,25 @@ from msgspec.structs import replace
 from cases import clocks, moments
 from cases.clocks import State
 from cases.lifecycle import Status
+from cases.systemic import Names, tell_gathered
 from cases.telling import Telling
 from feedback.instants import Instant, span_text
 
+_ALARM = -1
+"""In place of a clock's index: the alert of a systemic case."""
 
-def fire_due(telling: Telling, at: Instant) -> None:
-    """Fire all that was due at or before *at*, oldest first. The closed case is the shard's business."""
+
+def fire_due(telling: Telling, at: Instant, names: Names | None = None) -> None:
+    """Fire all that was due at or before *at*, oldest first. The closed case is the shard's business.
+
+    *names* tells which case a response has, for a systemic case that names those it is about.
+    """
     case = telling.case
     last: Instant | None = None
     while case.status is not Status.CLOSED:
         due = [(when, i) for i, c in enumerate(case.clocks) if (when := clocks.wake_at(c)) is not None]
+        if case.alarm is not None and case.alarm.told_at:
+            due.append((case.alarm.told_at, _ALARM))
         if not due:
             return
         when, index = min(due)
@@ -29,6 +38,9 @@ def fire_due(telling: Telling, at: Instant) -> None:
             # Each instant's events carry the case as of that instant, however many instants one look covers.
             telling.seal()
             last = when
+        if index == _ALARM:
+            tell_gathered(telling, when, names)
+            continue
         clock = case.clocks[index]
         if clock.state is State.BREACHED:
             _climb(telling, index, when)

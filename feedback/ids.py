@@ -58,6 +58,30 @@ def case_shard(id_: str, shards: int) -> int | None:
     return shard if shard < shards and str(shard) == match[1] else None
 
 
+_NUMBER_BITS = 48
+
+
+def case_number(id_: str) -> int:
+    """A case id as one number, for where many are kept: its shard, and 48 bits."""
+    _, shard, rest = id_.split("-")
+    return int(shard) << _NUMBER_BITS | int(rest, 16)
+
+
+def case_of_number(number: int) -> CaseId:
+    """The id that `case_number` made *number* of."""
+    return CaseId(f"c-{number >> _NUMBER_BITS}-{number & (1 << _NUMBER_BITS) - 1:012x}")
+
+
+def shard_of_number(number: int) -> int:
+    """The shard of the case of that number."""
+    return number >> _NUMBER_BITS
+
+
+def number_in(shard: int) -> int:
+    """Stands for some case of *shard*, which one is not known."""
+    return shard << _NUMBER_BITS
+
+
 def event_id(*parts: str) -> EventId:
     """The id of the event that says *parts* (case, type, clock, occurrence)."""
     return EventId("e-" + _digest(12, parts).hex())

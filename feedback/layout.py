@@ -9,6 +9,9 @@ import msgspec
 
 from feedback.ids import MAX_SHARDS, case_shard, shard_of
 
+DRAWERS = 64
+"""Shards of a lane for the cases that no customer's are (`flows/watching.py`), after those of the customers; fixed."""
+
 
 class LayoutError(ValueError):
     """Not a layout, or numbers that do not go together; the text says which."""
@@ -41,12 +44,26 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def lane_of(self, shard: int) -> int:
         """The lane that has *shard*."""
+        if shard >= self.shards:
+            return (shard - self.shards) // DRAWERS
         return shard % (self.slots or self.shards) % self.lanes
 
     def lane_of_case(self, case: str) -> int | None:
         """The lane of a case id; None when it is no case id of this store."""
-        shard = case_shard(case, self.shards)
+        shard = self.shard_of_case(case)
         return None if shard is None else self.lane_of(shard)
+
+    def shard_of_case(self, case: str) -> int | None:
+        """The shard of a case id; None when it is no case id of this store."""
+        return case_shard(case, self.shards + self.lanes * DRAWERS)
+
+    def shard_of_drawer(self, lane: int, drawer: int) -> int:
+        """The shard of the cases that *drawer* of *lane* opens."""
+        return self.shards + lane * DRAWERS + drawer
+
+    def drawer_of(self, shard: int) -> int | None:
+        """The drawer whose cases *shard* holds; None when it is a shard of customers."""
+        return None if shard < self.shards else (shard - self.shards) % DRAWERS
 
     def lane_of_customer(self, programme: str, customer_key: str) -> int:
         """The lane of a response that comes by a stream; 0 where partitions say it, for streams are unread there."""

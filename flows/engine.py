@@ -33,6 +33,7 @@ from connectors.redis_stream import RedisStreamReader
 from connectors.store_mark import StoreMark
 from connectors.vault import Vault, VaultError
 from feedback.decode import Decoder
+from feedback.layout import DRAWERS
 from flows.alerts import build
 from flows.auditor import GRACE_S, Auditor
 from flows.books import Book, BookShelf
@@ -124,6 +125,7 @@ def run_engine(
                     [*engine.sinks(), *sinks],
                     due=engine.due,
                     known=engine.known,
+                    meter=engine.metrics,
                     erasures=engine.erasures,
                 )
                 store.begin([step.step_id for step in flow.substeps])
@@ -205,7 +207,8 @@ class _Engine:
         self._outlet: KafkaOutlet | None = None
         self._mark = StoreMark(state / "known")
         self._own: Journal | None = None
-        self._rewriting = Rewriting(state / "known" / "rewriting.json", settings.engine.shards, self._announce)
+        every = settings.engine.shards + DRAWERS  # those of customers, then those of systemic cases
+        self._rewriting = Rewriting(state / "known" / "rewriting.json", every, self._announce)
         self._records = Records(url)
         self._cases = CaseGauges(self.registry, self._records, self._programmes, self._people)
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)

@@ -16,9 +16,9 @@ from cases.sealing import Keys
 from cases.shard import Item, Judged, quarantined, refused
 from connectors.reading import part_of
 from feedback.decode import Decoder
-from feedback.ids import case_shard, response_key, shard_key
+from feedback.ids import response_key, shard_key
 from feedback.instants import Instant, rfc3339
-from feedback.layout import Layout
+from feedback.layout import DRAWERS, Layout
 from feedback.records import Action, Control, Envelope, Outcome, Rejected, Response, Restate, Tick
 from flows.books import Book, BookError
 from flows.dead_letters import sealed_original
@@ -28,15 +28,19 @@ from flows.indexes import KnownResponses
 from flows.lane import Given
 from flows.outages import Outages
 from flows.suspects import Suspects
+from flows.watching import Watch, Windows, watch_key
 from rules.judge import judge
+from rules.kinds import WindowFact
+from rules.kinds.drawer import drawer_of
 from rules.model import RuleFailure
+from rules.watching import watch
 
 log = structlog.get_logger()
 
 UNKEYED = ""
 """The key of events that concern no shard."""
 
-Heard = tuple[str, Item | Event]
+Heard = tuple[str, Item | Event | Watch]
 
 
 class ProcessDied(Exception):
@@ -74,10 +78,14 @@ class Hearing:
         self._erasures = erasures or Erasures()
         self._keys: Keys | None = self._erasures.vault
         self._book: Book | None = None
+        self._windows = Windows({})
 
     def begin(self, book: str) -> None:
         """Judge by the rules stored as *book*: what a resume begins with. Raises BookError."""
-        self._book = self._open_book(book)
+        self._take_up(self._open_book(book))
+
+    def _take_up(self, book: Book) -> None:
+        self._book, self._windows = book, Windows(book.sets)
 
     def lay_out(self, layout: Layout, lane: int) -> None:
         """From now on customers lie where *layout* has them, and *lane* is ours."""
@@ -92,8 +100,11 @@ class Hearing:
     def hear(self, batch: list[Given]) -> Iterable[Heard]:
         heard: list[Heard] = []
         for what, seen_at in batch:
+            if isinstance(what, Restate) and what.shard >= self._layout.shards:
+                drawer = what.shard - self._layout.shards
+                what = Restate(shard=self._layout.shard_of_drawer(self._lane, drawer), at=what.at)
             if isinstance(what, Tick | Restate):
-                heard.append((shard_key(what.shard), self._item(what.shard, what, seen_at)))
+                heard.append(self._for_shard(what.shard, what, what.at, seen_at))
                 continue
             kept = len(heard)
             try:
@@ -118,7 +129,23 @@ class Hearing:
             seen_at=seen_at,
             outages=self._outages.known,
             keys=self._keys,
+            names=self._known,
         )
+
+    def _watch(self, fact: WindowFact, response: Response, seen_at: Instant) -> Heard:
+        drawer = drawer_of(fact.place, DRAWERS)
+        shard, at = self._layout.shard_of_drawer(self._lane, drawer), fact.received_at
+        item = self._item(shard, Tick(shard=shard, at=at), seen_at)
+        watch = Watch(drawer=drawer, fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived)
+        return watch_key(drawer), watch
+
+    def _for_shard(self, shard: int, what: Action | Tick | Restate, at: Instant, seen_at: Instant) -> Heard:
+        """An item on its way to its shard; one of systemic cases lies with its windows."""
+        item = self._item(shard, what, seen_at)
+        drawer = self._layout.drawer_of(shard)
+        if drawer is None:
+            return shard_key(shard), item
+        return watch_key(drawer), Watch(drawer=drawer, at=at, windows=self._windows, item=item)
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
         record = self._decoder.decode(envelope)
@@ -148,7 +175,13 @@ class Hearing:
         book = self.book
         reading = book.reader(response.programme).read(response)
         judgement = judge(book.sets[response.programme], response, reading)
-        for failure in judgement.failures:
+        if self._windows.by_id:
+            watched = watch(book.sets[response.programme], response, reading)
+            failures = (*judgement.failures, *watched.failures)
+            heard += [self._watch(fact, response, seen_at) for fact in watched.facts]
+        else:
+            failures = judgement.failures
+        for failure in failures:
             heard.append((UNKEYED, rule_failed(failure, response, seen_at)))
         key = response_key(response.programme, response.source, response.id)
         shard = self._known.shard(key)
@@ -164,7 +197,7 @@ class Hearing:
         heard.append((shard_key(shard), self._item(shard, judged, seen_at)))
 
     def _hear_action(self, action: Action, seen_at: Instant, heard: list[Heard]) -> None:
-        shard = case_shard(action.case, self._layout.shards)
+        shard = self._layout.shard_of_case(action.case)
         lane = None if shard is None else self._layout.lane_of(shard)
         if shard is None or lane != self._lane:
             self._meter.actions("refused")
@@ -174,7 +207,7 @@ class Hearing:
             heard.append((UNKEYED, refused(action, refusal, seen_at)))
             return
         self._meter.actions("taken")
-        heard.append((shard_key(shard), self._item(shard, action, seen_at)))
+        heard.append(self._for_shard(shard, action, action.received_at, seen_at))
 
     def _obey(self, control: Control, heard: list[Heard]) -> None:
         if control.do == "accept_time":
@@ -196,7 +229,8 @@ class Hearing:
         except BookError as error:
             log.error("rules.refused", book=name, error=str(error))
             return
-        before, self._book = self.book.hash, book
+        before = self.book.hash
+        self._take_up(book)
         self._changed(book.hash)
         log.info("rules.changed", before=before, after=book.hash)
         for programme in book.sets:

@@ -9,6 +9,8 @@ import heapq
 from collections.abc import Iterable
 from threading import Lock
 
+from cases.shard import Known
+from feedback.ids import case_of_number, number_in, shard_of_number
 from feedback.instants import Instant
 
 
@@ -56,26 +58,33 @@ class KnownResponses:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._shard: dict[int, int] = {}
+        self._case: dict[int, int] = {}
+        """Key to `case_number`; with 48 zeros at its end while only the shard is known."""
 
     def __len__(self) -> int:
-        return len(self._shard)
+        return len(self._case)
 
     def shard(self, key: int) -> int | None:
         """The shard that remembers the response of this *key*."""
-        return self._shard.get(key)
+        number = self._case.get(key)
+        return None if number is None else shard_of_number(number)
+
+    def case(self, key: int) -> str | None:
+        """The case that remembers the response of this *key*, the oldest if several do."""
+        number = self._case.get(key)
+        return None if number is None or number == number_in(shard_of_number(number)) else case_of_number(number)
 
     def add(self, key: int, shard: int) -> None:
         """The response is on its way to *shard*, which will remember it."""
         with self._lock:
-            self._shard[key] = shard
+            self._case.setdefault(key, number_in(shard))
 
-    def change(self, shard: int, before: Iterable[int], after: Iterable[int]) -> None:
+    def change(self, shard: int, before: Iterable[Known], after: Iterable[Known]) -> None:
         """*shard* remembered *before* and now remembers *after*."""
         with self._lock:
-            kept = set(after)
-            for key in before:
-                if key not in kept and self._shard.get(key) == shard:
-                    del self._shard[key]
-            for key in kept:
-                self._shard[key] = shard
+            kept = dict(reversed(list(after)))
+            for key, _ in before:
+                number = self._case.get(key)
+                if key not in kept and number is not None and shard_of_number(number) == shard:
+                    del self._case[key]
+            self._case.update(kept)

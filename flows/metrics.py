@@ -97,6 +97,16 @@ class EngineMetrics:
         self.lanes = Gauge(
             "tocsin_lanes", "Lanes that the store is cut into; 0 until that is known.", registry=registry
         )
+        self._findings = Counter(
+            "tocsin_window_findings", "Alerts of rules with memory: raised, joined, ended.", ["rule", "kind"],
+            registry=registry,
+        )  # fmt: skip
+        self._dropped = Counter(
+            "tocsin_window_dropped", "Not counted by a rule with memory, or forgotten before its time.",
+            ["rule", "what"], registry=registry,
+        )  # fmt: skip
+        self._window_keys = Gauge("tocsin_window_keys", "Keys that rules with memory hold.", registry=registry)
+        self._keys_held: dict[int, int] = {}
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
@@ -123,6 +133,17 @@ class EngineMetrics:
 
     def actions(self, outcome: str) -> None:
         self._actions[outcome].inc()
+
+    def found(self, rule: str, kind: str) -> None:
+        self._findings.labels(rule, kind).inc()
+
+    def dropped(self, rule: str, what: str, count: int) -> None:
+        self._dropped.labels(rule, what).inc(count)
+
+    def keys(self, drawer: int, count: int) -> None:
+        if self._keys_held.get(drawer) != count:
+            self._keys_held[drawer] = count
+            self._window_keys.set(sum(self._keys_held.values()))
 
     def written(self, events: list[Event]) -> None:
         """*events* are readable in Redis from now on."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from cases import shard as shards
 from cases.events import Event
-from cases.shard import Item
+from cases.shard import Item, Known
 from feedback.decode import Decoder
 from feedback.ids import DEFAULT_SHARDS
 from feedback.instants import Instant
@@ -16,9 +16,10 @@ from feedback.records import Envelope, Tick
 from flows.books import Book
 from flows.engine_time import EngineClock
 from flows.erasures import Erasures
-from flows.hearing import UNKEYED, Hearing
+from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.outages import Outages
+from flows.watching import Watch, WindowStep
 
 
 class Uncounted:
@@ -28,6 +29,15 @@ class Uncounted:
         """Not counted."""
 
     def actions(self, outcome: str) -> None:
+        """Not counted."""
+
+    def found(self, rule: str, kind: str) -> None:
+        """Not counted."""
+
+    def dropped(self, rule: str, what: str, count: int) -> None:
+        """Not counted."""
+
+    def keys(self, drawer: int, count: int) -> None:
         """Not counted."""
 
     def polled(self, now: float) -> None:
@@ -53,8 +63,9 @@ class VirtualEngine:
         self._erasures = erasures or Erasures()
         self.at = start
         self._bodies: dict[int, bytes] = {}
-        self._knows: dict[int, list[int]] = {}
+        self._knows: dict[int, list[Known]] = {}
         self._due, self._known = DueIndex(), KnownResponses()
+        self._drawers: dict[int, WindowStep] = {}
         self._books = {book.hash: book}
         self._hearing = Hearing(
             decoder,
@@ -76,7 +87,8 @@ class VirtualEngine:
     @property
     def open_cases(self) -> int:
         """Cases that are not closed."""
-        return sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body).entries)
+        theirs = sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body).entries)
+        return theirs + sum(step.open_cases for step in self._drawers.values())
 
     def judge_by(self, book: Book) -> None:
         """Judge by *book* from here on, as a control item of the stream would have it."""
@@ -103,14 +115,20 @@ class VirtualEngine:
 
     def _give(self, what: Envelope | Tick) -> list[Event]:
         events: list[Event] = []
-        for key, heard in self._hearing.hear([(what, self.at)]):
-            if key == UNKEYED:
-                assert isinstance(heard, Event)
+        for _, heard in self._hearing.hear([(what, self.at)]):
+            if isinstance(heard, Event):
                 events.append(heard)
+            elif isinstance(heard, Watch):
+                events += self._watch(heard)
             else:
-                assert isinstance(heard, Item)
                 events += self._step(heard)
         return events
+
+    def _watch(self, watch: Watch) -> list[Event]:
+        step = self._drawers.get(watch.drawer)
+        if step is None:
+            step = self._drawers[watch.drawer] = WindowStep(None, self._due, Uncounted(), self._erasures)
+        return step.take(watch)
 
     def _step(self, item: Item) -> list[Event]:
         shard = item.shard

@@ -163,6 +163,7 @@ def _joined(window: Window, track: Track, alert: Alert, item: Seen, verdict: Ver
         opened_at=alert.opened_at,
         since=alert.since,
         until=item.at,
+        ripe_at=item.at if verdict is None else max(item.at, verdict.at),
         count=alert.total,
         baseline=verdict.baseline if verdict else None,
         threshold=verdict.threshold if verdict else 0.0,

@@ -188,6 +188,11 @@ class Drawer:
         if due is not None:
             self._queue(place, due)
 
+    def forget(self, place: Place) -> None:
+        """Let go of one key, whatever it holds; one that is not there is no error."""
+        if place in self._slots:
+            self._forget(place)
+
     def _forget(self, place: Place) -> None:
         self._slots.pop(place, None)
         self._live.pop(place, None)

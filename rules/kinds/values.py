@@ -92,6 +92,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When what it is about began: the first response of the window, or the last before a silence."""
     until: Instant
     """When what is said became true (event time); for `ended` the end of the alert, half-open."""
+    ripe_at: Instant = Instant(0)
+    """Joined: when the window in which it counts was over, where that is later than `until`."""
     count: int
     """Raised: responses in the window. Joined and ended: responses of the alert so far."""
     baseline: float | None = None

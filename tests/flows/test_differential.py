@@ -20,10 +20,12 @@ from feedback.instants import Instant
 from feedback.metrics import STANDARD
 from feedback.records import Envelope
 from flows.virtual import VirtualEngine
-from tests.flows.story import SHARDS, START, Store, World, action, book, envelope, response, run, said
+from tests.flows.story import SHARDS, START, WINDOWS, Store, World, action, book, envelope, response, run, said
 
 END = Instant(START + 1200)
 """Both drivers have gone past it; what becomes true later, one of them may not have reached."""
+ALL_RULES = book(WINDOWS)
+"""Rules with memory among them, which count over all customers."""
 CUSTOMERS = ("c1", "c2", "c3", None)
 TEXTS = ("", "late again", "all well", "fine, but late")
 OUTCOME = {"problem": "p", "action_taken": "a", "customer_told": "yes", "satisfied": "no"}
@@ -80,7 +82,7 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
 
 
 def virtual(envelopes: list[Envelope]) -> dict[str, tuple[Any, ...]]:
-    engine = VirtualEngine(book(), Decoder(STANDARD, frozenset({"default"})), start=START, shard_count=SHARDS)
+    engine = VirtualEngine(ALL_RULES, Decoder(STANDARD, frozenset({"default"})), start=START, shard_count=SHARDS)
     return facts([*engine.hear(envelopes), *engine.advance(Instant(END + 300))])
 
 
@@ -90,9 +92,9 @@ def flowed(envelopes: list[Envelope], workers: int, cut: int | None = None) -> d
         place = Path(folder) / "r"
         if cut is not None:
             with pytest.raises(BytewaxRuntimeError):
-                run(store, envelopes, place, world=world, cut=cut, workers=workers)
+                run(store, envelopes, place, world=world, cut=cut, workers=workers, rules=ALL_RULES)
             world.at += 45
-        run(store, envelopes, place, world=world, workers=workers)
+        run(store, envelopes, place, world=world, workers=workers, rules=ALL_RULES)
     return facts(list(store.events.values()))
 
 
@@ -110,6 +112,7 @@ EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[Healt
 def test_the_flow_says_what_virtual_time_says(workers: int, envelopes: list[Envelope]) -> None:
     expected = virtual(envelopes)
     event(f"{len(expected) // 10 * 10} events or more")
+    event(f"systemic cases: {sum(said[0] == 'case.opened' and 'alert' in said[4] for said in expected.values())}")
     assert flowed(envelopes, workers) == expected
 
 

@@ -21,10 +21,11 @@ def test_the_flow_and_its_steps_keep_their_names() -> None:
         decoder, lambda _: book(), shards=16, known=known, clock=EngineClock(), meter=Uncounted(), outages=Outages()
     )
     source = LaneSource(lambda _: (_ for _ in ()).throw(AssertionError("not opened")))
-    flow = build(source, hearing, [Store()], due=due, known=known)
+    flow = build(source, hearing, [Store()], due=due, known=known, meter=Uncounted())
     assert flow.flow_id == "tocsin"
     assert [operator.step_id for operator in flow.substeps] == [
-        "tocsin.lane", "tocsin.hear", "tocsin.split", "tocsin.shards", "tocsin.said", "tocsin.sink_0",
+        "tocsin.lane", "tocsin.hear", "tocsin.split", "tocsin.apart", "tocsin.windows",
+        "tocsin.shards", "tocsin.said", "tocsin.sink_0",
     ]  # fmt: skip
 
 
