@@ -237,6 +237,8 @@ class _Engine:
             return False
         self.hearing.lay_out(self._place.layout, self._place.lane)
         self.metrics.lanes.set(self._place.layout.lanes)
+        if self._place.layout.lanes > 1 and any(r.windows for r in self._wanted.sets.values()):
+            log.warning("windows.per_lane", lanes=self._place.layout.lanes, why="each lane counts for itself")
         agree(self._place, self._records, self._programmes)
         return True
 

@@ -25,6 +25,7 @@ from flows.alerts import FLOW_ID
 from flows.keyed import Stored
 from flows.lane import State
 from flows.run import StateError, run_flow
+from flows.watching import Stored as Windowed
 
 SINKS = {"sink_0": "redis", "sink_1": "kafka"}
 """Steps that keep what a store may not have yet, and their one partition."""
@@ -40,6 +41,8 @@ class LaneState(msgspec.Struct, kw_only=True):
     """None when the lane has never taken a snapshot."""
     drawers: dict[int, Stored] = {}
     sinks: dict[str, list[bytes]] = {}
+    windows: int = 0
+    """Drawers of rules with memory that hold something; they are not cut otherwise (`flows/reshard.py`)."""
 
     @property
     def places(self) -> Mapping[str, str]:
@@ -112,7 +115,10 @@ def read_state(folder: Path) -> LaneState:
             found.sinks[step] = list(state or ())
             return found.sinks[step]
 
-        _run(Path(copy), opened, lambda: found.source, loaded, kept)
+        def watched(stored: Windowed | None) -> None:
+            found.windows += stored is not None and any(part is not None for part in stored[3:])
+
+        _run(Path(copy), opened, lambda: found.source, loaded, kept, watched)
     return found
 
 
@@ -135,12 +141,15 @@ def _run(
     source: Callable[[], State | None],
     loaded: Callable[[Stored | None], Stored | None],
     kept: Callable[[str, list[bytes] | None], list[bytes]],
+    watched: Callable[[Windowed | None], None] = lambda _: None,
 ) -> None:
     """A flow with the engine's step ids over the recovery store under *folder*."""
     flow = Dataflow(FLOW_ID)
     given = op.input("lane", flow, _Source(opened, source))
     drawers = op.filter("drawers", given, lambda item: item[1] is not None)
     op.stateful_batch("shards", drawers, lambda stored: _Drawer(loaded(stored)))
+    none = op.filter("none", given, lambda _: False)
+    op.stateful_batch("windows", none, lambda stored: _Watched(watched, stored))
     rest = op.filter("rest", given, lambda item: item[1] is None)
     for step, part in SINKS.items():
         op.output(step, rest, _Sink(step, part, kept))
@@ -187,6 +196,23 @@ class _Drawer(StatefulBatchLogic[Stored, None, Stored | None]):
         return (), False
 
     def snapshot(self) -> Stored | None:
+        return self._stored
+
+
+class _Watched(StatefulBatchLogic[Any, None, Windowed | None]):
+    """A drawer of windows, which is looked at and left as it is."""
+
+    def __init__(self, watched: Callable[[Windowed | None], None], stored: Windowed | None) -> None:
+        self._stored = stored
+        watched(stored)
+
+    def on_batch(self, values: list[Any]) -> tuple[Iterable[None], bool]:
+        return (), False
+
+    def on_eof(self) -> tuple[Iterable[None], bool]:
+        return (), False
+
+    def snapshot(self) -> Windowed | None:
         return self._stored
 
 
