@@ -25,6 +25,9 @@ from flows.outages import Outages
 from flows.rewriting import Rewriting
 
 HOLD_AT_MOST_S = 60.0
+AWAIT_S = 5.0
+"""How long the other readers wait for one that has not said yet whether it holds something older: after a restart the
+actions would else be heard before the responses that opened their cases."""
 TICKS_A_POLL = 256
 TICKS_AT_LEAST = 8
 TICKING_S = 0.03
@@ -56,10 +59,20 @@ class Input:
         self.binding = binding
         """Whether ticks wait for its backlog however long that lasts (actions and controls)."""
         self.waiting: deque[Envelope] = deque()
+        self._unread_since: float | None = None
 
     def fill(self) -> None:
         if len(self.waiting) < BUFFER // 2 and not self.reader.finished:
             self.waiting.extend(self.reader.poll(BUFFER - len(self.waiting)))
+        if self.waiting or self.reader.finished or self.reader.caught_up:
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = time.monotonic()
+
+    @property
+    def awaited(self) -> bool:
+        """Something older than what the others hold may come from here, and there is patience left for it."""
+        return self._unread_since is not None and time.monotonic() - self._unread_since < AWAIT_S
 
     def take(self) -> Envelope:
         """The next record, given out from now on."""
@@ -162,6 +175,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         oldest = min((s.waiting[0].received_at for s in self.inputs if s.waiting), default=now)
         # A stream of actions that was not read yet may hold one that disproves what a tick would say.
         unread = any(s.binding and not s.waiting and not s.reader.caught_up for s in self.inputs)
+        unread = unread or any(source.awaited for source in self.inputs)
         if oldest >= now and not unread:
             self._held_since = None
             return Instant(int(now))
@@ -172,9 +186,10 @@ class Lane(StatefulSourcePartition[Given, State]):
         return Instant(int(min(binding, now)))
 
     def _take_records(self, given: list[Given], seen_at: Instant) -> None:
-        """Waiting records by received time, as many as a batch has room for; at least one if any waits."""
+        """Waiting records by received time, as many as a batch has room for; at least one if any may be taken."""
         room = float(BATCH_COST)
-        while room > 0:
+        awaited = any(source.awaited for source in self.inputs)
+        while room > 0 and not awaited:
             source = min((s for s in self.inputs if s.waiting), key=lambda s: s.waiting[0].received_at, default=None)
             if source is None:
                 return
