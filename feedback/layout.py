@@ -11,6 +11,8 @@ from feedback.ids import MAX_SHARDS, case_shard, shard_of
 
 DRAWERS = 64
 """Shards of a lane for the cases that no customer's are (`flows/watching.py`), after those of the customers; fixed."""
+MAX_LANES = 256
+"""Lanes that a store may ever have been cut into: its case ids stay good through every later cut."""
 
 
 class LayoutError(ValueError):
@@ -45,7 +47,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     def lane_of(self, shard: int) -> int:
         """The lane that has *shard*."""
         if shard >= self.shards:
-            return (shard - self.shards) // DRAWERS
+            return (shard - self.shards) // DRAWERS % self.lanes  # what a lane that is no more had, others go on with
         return shard % (self.slots or self.shards) % self.lanes
 
     def lane_of_case(self, case: str) -> int | None:
@@ -55,15 +57,15 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def shard_of_case(self, case: str) -> int | None:
         """The shard of a case id; None when it is no case id of this store."""
-        return case_shard(case, self.shards + self.lanes * DRAWERS)
+        return case_shard(case, self.shards + MAX_LANES * DRAWERS)
 
     def shard_of_drawer(self, lane: int, drawer: int) -> int:
         """The shard of the cases that *drawer* of *lane* opens."""
         return self.shards + lane * DRAWERS + drawer
 
-    def drawer_of(self, shard: int) -> int | None:
-        """The drawer whose cases *shard* holds; None when it is a shard of customers."""
-        return None if shard < self.shards else (shard - self.shards) % DRAWERS
+    def is_systemic(self, shard: int) -> bool:
+        """Whether *shard* holds cases that no customer's are, beside the windows that opened them."""
+        return shard >= self.shards
 
     def lane_of_customer(self, programme: str, customer_key: str) -> int:
         """The lane of a response that comes by a stream; 0 where partitions say it, for streams are unread there."""
@@ -91,7 +93,7 @@ def checked(layout: Layout) -> Layout:
         raise LayoutError(f"{layout.shards} shards, {layout.slots} slots: expected 1 to {MAX_SHARDS} shards")
     if layout.slots > layout.shards:
         raise LayoutError(f"{layout.slots} partitions and {layout.shards} shards: each needs a shard at least")
-    if not 1 <= layout.lanes <= most:
+    if not 1 <= layout.lanes <= min(most, MAX_LANES):
         what = "partitions" if layout.slots else "shards"
         raise LayoutError(f"{layout.lanes} lanes, and there are {most} {what} to go round; expected 1 to {most} lanes")
     return layout

@@ -26,7 +26,9 @@ from flows.lane import LaneSource
 from flows.watching import Meter, Watch, window_builder
 
 FLOW_ID = "tocsin"
-STATEFUL = ("tocsin.lane", "tocsin.shards", "tocsin.sink_0")
+FIRST_STATEFUL = ("tocsin.lane", "tocsin.shards", "tocsin.sink_0")
+"""The steps that kept state in the first releases, whose stores do not name them."""
+STATEFUL = (*FIRST_STATEFUL, "tocsin.windows")
 """The steps that keep state, as recovery knows them."""
 
 

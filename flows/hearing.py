@@ -133,19 +133,16 @@ class Hearing:
         )
 
     def _watch(self, fact: WindowFact, response: Response, seen_at: Instant) -> Heard:
-        drawer = drawer_of(fact.place, DRAWERS)
-        shard, at = self._layout.shard_of_drawer(self._lane, drawer), fact.received_at
+        shard, at = self._layout.shard_of_drawer(self._lane, drawer_of(fact.place, DRAWERS)), fact.received_at
         item = self._item(shard, Tick(shard=shard, at=at), seen_at)
-        watch = Watch(drawer=drawer, fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived)
-        return watch_key(drawer), watch
+        return watch_key(shard), Watch(fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived)
 
     def _for_shard(self, shard: int, what: Action | Tick | Restate, at: Instant, seen_at: Instant) -> Heard:
         """An item on its way to its shard; one of systemic cases lies with its windows."""
         item = self._item(shard, what, seen_at)
-        drawer = self._layout.drawer_of(shard)
-        if drawer is None:
-            return shard_key(shard), item
-        return watch_key(drawer), Watch(drawer=drawer, at=at, windows=self._windows, item=item)
+        if self._layout.is_systemic(shard):
+            return watch_key(shard), Watch(at=at, windows=self._windows, item=item)
+        return shard_key(shard), item
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
         record = self._decoder.decode(envelope)

@@ -26,6 +26,7 @@ from flows.keyed import Stored
 from flows.lane import State
 from flows.run import StateError, run_flow
 from flows.watching import Stored as Windowed
+from flows.watching import watch_key
 
 SINKS = {"sink_0": "redis", "sink_1": "kafka"}
 """Steps that keep what a store may not have yet, and their one partition."""
@@ -41,8 +42,9 @@ class LaneState(msgspec.Struct, kw_only=True):
     """None when the lane has never taken a snapshot."""
     drawers: dict[int, Stored] = {}
     sinks: dict[str, list[bytes]] = {}
-    windows: int = 0
-    """Drawers of rules with memory that hold something; they are not cut otherwise (`flows/reshard.py`)."""
+    windows: dict[int, Windowed] = {}
+    """What rules with memory hold, and their cases, by the shard of these. It goes over as it is: what a lane counted
+    so far is not added to what another did, and runs out where it lies."""
 
     @property
     def places(self) -> Mapping[str, str]:
@@ -70,7 +72,8 @@ def regroup(before: Sequence[LaneState], layout: Layout, places: Sequence[Mappin
         drawers = {s: d for state in before for s, d in state.drawers.items() if layout.lane_of(s) == lane}
         positions = {**_shared_out(before, layout, lane), **places[lane]}
         source = {"version": 1, "book": books.copy().pop(), "positions": positions} if books else None
-        after.append(LaneState(source=source, drawers=drawers, sinks=dict(sinks)))
+        windows = {s: w for state in before for s, w in state.windows.items() if layout.lane_of(s) == lane}
+        after.append(LaneState(source=source, drawers=drawers, sinks=dict(sinks), windows=windows))
     return after
 
 
@@ -116,7 +119,8 @@ def read_state(folder: Path) -> LaneState:
             return found.sinks[step]
 
         def watched(stored: Windowed | None) -> None:
-            found.windows += stored is not None and any(part is not None for part in stored[3:])
+            if stored is not None and any(part is not None for part in stored[3:]):
+                found.windows[stored[1]] = stored
 
         _run(Path(copy), opened, lambda: found.source, loaded, kept, watched)
     return found
@@ -125,7 +129,8 @@ def read_state(folder: Path) -> LaneState:
 def write_state(folder: Path, state: LaneState) -> None:
     """Make a recovery store under *folder* (a lane's) that is resumed with *state*."""
     folder.mkdir(parents=True, exist_ok=True)
-    items = [(shard_key(shard), stored) for shard, stored in state.drawers.items()]
+    items: list[tuple[str, Any]] = [(shard_key(shard), stored) for shard, stored in state.drawers.items()]
+    items += [(watch_key(shard), stored) for shard, stored in state.windows.items()]
     _run(
         folder,
         lambda _: [*items, (shard_key(0), None)],
@@ -146,14 +151,18 @@ def _run(
     """A flow with the engine's step ids over the recovery store under *folder*."""
     flow = Dataflow(FLOW_ID)
     given = op.input("lane", flow, _Source(opened, source))
-    drawers = op.filter("drawers", given, lambda item: item[1] is not None)
+    drawers = op.filter("drawers", given, lambda item: item[1] is not None and not _is_window(item[0]))
     op.stateful_batch("shards", drawers, lambda stored: _Drawer(loaded(stored)))
-    none = op.filter("none", given, lambda _: False)
-    op.stateful_batch("windows", none, lambda stored: _Watched(watched, stored))
+    windows = op.filter("watched", given, lambda item: item[1] is not None and _is_window(item[0]))
+    op.stateful_batch("windows", windows, lambda stored: _Watched(watched, stored))
     rest = op.filter("rest", given, lambda item: item[1] is None)
     for step, part in SINKS.items():
         op.output(step, rest, _Sink(step, part, kept))
     run_flow(flow, folder, epoch=EPOCH)
+
+
+def _is_window(key: str) -> bool:
+    return key.startswith("w")
 
 
 class _Part(StatefulSourcePartition[tuple[str, Any], State]):
@@ -199,14 +208,15 @@ class _Drawer(StatefulBatchLogic[Stored, None, Stored | None]):
         return self._stored
 
 
-class _Watched(StatefulBatchLogic[Any, None, Windowed | None]):
-    """A drawer of windows, which is looked at and left as it is."""
+class _Watched(StatefulBatchLogic[Windowed, None, Windowed | None]):
+    """A drawer of windows."""
 
     def __init__(self, watched: Callable[[Windowed | None], None], stored: Windowed | None) -> None:
         self._stored = stored
         watched(stored)
 
-    def on_batch(self, values: list[Any]) -> tuple[Iterable[None], bool]:
+    def on_batch(self, values: list[Windowed]) -> tuple[Iterable[None], bool]:
+        self._stored = values[-1]
         return (), False
 
     def on_eof(self) -> tuple[Iterable[None], bool]:

@@ -108,11 +108,6 @@ class _Cut:
         for leftover in {folder.parent for folder in self._to}:
             shutil.rmtree(leftover, ignore_errors=True)  # of one that was stopped half-way
         states = [read_state(folder / "recovery") for folder in self._from]
-        if any(state.windows for state in states):
-            raise StateError(
-                "its rules with a window remember responses and have cases of their own, which cannot be recut; "
-                "close those cases, run it with a set without windows until nothing of them is left, and come again"
-            )
         self._tell(f"{sum(len(state.drawers) for state in states)} shards are read")
         waiting: list[list[Envelope]] = [[] for _ in self._to]
         for folder, lane, state in zip(self._from, range(self._old.lanes), states, strict=True):
@@ -122,6 +117,7 @@ class _Cut:
         for lane, state in enumerate(regroup(states, self._new, ends)):
             self._write(lane, state, waiting[lane])
         bodies = [shards.upgrade(version, body) for s in states for version, _, body in s.drawers.values()]
+        bodies += [shards.upgrade(form, body) for s in states for _, _, form, _, body in s.windows.values()]
         return Resharded(
             cases=sum(len(shards.unpack(body).entries) for body in bodies),
             shards=len(bodies),

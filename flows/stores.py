@@ -14,7 +14,7 @@ import msgspec
 
 from cases import shard as shards
 from feedback.layout import Layout, LayoutError, checked
-from flows.alerts import FLOW_ID, STATEFUL
+from flows.alerts import FIRST_STATEFUL, FLOW_ID, STATEFUL
 from flows.run import StateError, recovery
 
 FILE = "store.json"
@@ -26,7 +26,7 @@ class StoreFile(msgspec.Struct, frozen=True, kw_only=True):
     flow: str
     shards: int
     form: int
-    steps: tuple[str, ...] = STATEFUL
+    steps: tuple[str, ...] = FIRST_STATEFUL
     lanes: int = 1
     slots: int = 0
     generation: int = 0
@@ -48,7 +48,7 @@ class _Begun(msgspec.Struct, frozen=True):
 def shape_of(layout: Layout, vault: str) -> StoreFile:
     """The shape of a store that this release makes."""
     return StoreFile(
-        flow=FLOW_ID, shards=layout.shards, form=shards.VERSION, lanes=layout.lanes, slots=layout.slots,
+        flow=FLOW_ID, shards=layout.shards, form=shards.VERSION, steps=STATEFUL, lanes=layout.lanes, slots=layout.slots,
         generation=layout.generation, vault=vault,
     )  # fmt: skip
 
@@ -136,13 +136,16 @@ class Store:
 
     def begin(self, steps: Sequence[str]) -> None:
         """See that the flow finds its state: *steps* are its ids. Makes a recovery store only the first time."""
-        shape = read_shape(self.base)
-        gone = sorted(set(shape.steps if shape is not None else STATEFUL) - set(steps))
-        if gone:
-            raise StateError(
-                f"the store in {self.base} holds state of the steps {', '.join(gone)}, which this release does not "
-                "have: it would start with empty state. Run the release that made it."
-            )
+        with self._shape_held() as shape:
+            had = set(shape.steps if shape is not None else STATEFUL)
+            gone = sorted(had - set(steps))
+            if gone:
+                raise StateError(
+                    f"the store in {self.base} holds state of the steps {', '.join(gone)}, which this release does not "
+                    "have: it would start with empty state. Run the release that made it."
+                )
+            if shape is not None and not had.issuperset(STATEFUL):  # of an earlier release, which had fewer
+                write_shape(self.base, msgspec.structs.replace(shape, steps=STATEFUL))
         begun = self.folder / "lane.json"
         if begun.exists() and not (self.folder / "recovery").exists():
             raise StateError(

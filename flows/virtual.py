@@ -125,9 +125,9 @@ class VirtualEngine:
         return events
 
     def _watch(self, watch: Watch) -> list[Event]:
-        step = self._drawers.get(watch.drawer)
+        step = self._drawers.get(watch.item.shard)
         if step is None:
-            step = self._drawers[watch.drawer] = WindowStep(None, self._due, Uncounted(), self._erasures)
+            step = self._drawers[watch.item.shard] = WindowStep(None, self._due, Uncounted(), self._erasures)
         return step.take(watch)
 
     def _step(self, item: Item) -> list[Event]:

@@ -86,7 +86,6 @@ class Windows:
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """An item for a drawer: a response that counts in it, the time, or something for one of its cases."""
 
-    drawer: int
     fact: WindowFact | None = None
     at: Instant
     """When it was received; or until when time has passed."""
@@ -96,9 +95,9 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     arrived: float = 0.0
 
 
-def watch_key(drawer: int) -> str:
-    """The key of the dataflow for a drawer."""
-    return f"w{drawer:03d}"
+def watch_key(shard: int) -> str:
+    """The key of the dataflow for a drawer, named by the shard of its cases."""
+    return f"w{shard:05d}"
 
 
 class WindowStep:

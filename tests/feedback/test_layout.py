@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.ids import case_id, shard_of
-from feedback.layout import Layout, LayoutError, checked, conflict, read_layout
+from feedback.layout import DRAWERS, Layout, LayoutError, checked, conflict, read_layout
 
 CUSTOMERS = st.text(max_size=20)
 
@@ -65,7 +65,16 @@ def test_a_customer_without_a_partition_has_no_place_where_partitions_say_it() -
 
 def test_a_case_of_no_store_has_no_lane() -> None:
     layout = Layout(shards=16, lanes=2)
-    assert [layout.lane_of_case(case) for case in ("c-16-000000000000", "x", "c-3-000000000000")] == [None, None, 1]
+    assert [layout.lane_of_case(case) for case in ("c-99999-000000000000", "x", "c-3-000000000000")] == [None, None, 1]
+
+
+def test_systemic_cases_have_shards_behind_those_of_customers_and_a_lane_whatever_the_cut() -> None:
+    layout = Layout(shards=16, lanes=2)
+    shards = [layout.shard_of_drawer(lane, drawer) for lane in range(2) for drawer in range(DRAWERS)]
+    assert sorted({*shards, *range(16)}) == list(range(16 + 2 * DRAWERS))
+    assert [layout.lane_of(shard) for shard in shards] == [0] * DRAWERS + [1] * DRAWERS
+    assert {Layout(shards=16).lane_of(shard) for shard in shards} == {0}
+    assert layout.lane_of_case(f"c-{shards[-1]}-000000000000") == 1
 
 
 def test_of_two_cuts_of_one_store_the_later_holds() -> None:

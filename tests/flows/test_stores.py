@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from feedback.layout import Layout
-from flows.alerts import STATEFUL
+from flows.alerts import FIRST_STATEFUL, STATEFUL
 from flows.run import StateError
 from flows.stores import StoreFile, alone, folder_of, owned, read_shape, write_shape
 
@@ -88,7 +88,18 @@ def test_a_damaged_shape_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_the_shape_that_earlier_releases_wrote_is_one_lane_placed_by_the_hash(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text('{"flow": "tocsin", "shards": 4096, "form": 1}\n')
-    assert read_shape(tmp_path) == StoreFile(flow="tocsin", shards=4096, form=1, steps=STATEFUL, lanes=1, slots=0)
+    assert read_shape(tmp_path) == StoreFile(flow="tocsin", shards=4096, form=1, steps=FIRST_STATEFUL, lanes=1, slots=0)
+
+
+def test_a_store_from_before_a_step_takes_it_up_and_cannot_go_back(tmp_path: Path) -> None:
+    make(tmp_path)
+    shape = read_shape(tmp_path)
+    assert shape is not None
+    write_shape(tmp_path, msgspec.structs.replace(shape, steps=FIRST_STATEFUL))
+    with owned(tmp_path, shard_count=16) as store:
+        store.begin(STATEFUL)
+    with owned(tmp_path, shard_count=16) as store, pytest.raises(StateError, match=r"tocsin\.windows"):
+        store.begin(FIRST_STATEFUL)
 
 
 def test_a_lane_has_one_engine_and_another_lane_its_own(tmp_path: Path) -> None:
