@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from connectors.embedded import Embedded
 from connectors.redis_link import client
 from tests.kafka.broker import Broker
 from tests.kafka.topics import MockKafka
+
+# A slow machine is not a wrong result: no test fails for the time that it took.
+settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tocsin")
 
 
 @pytest.fixture(scope="session")
