@@ -172,7 +172,7 @@ class Alerts:
         said = json.loads(message.value() or b"{}")
         if "specversion" not in said:
             yield int(said["response"])
-        elif said["type"] == "tocsin.case.opened":
+        elif said["type"] == "tocsin.case.opened" and "response" in said["data"]:
             yield int(said["data"]["response"]["id"])
 
     def close(self) -> None:
