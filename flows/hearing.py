@@ -28,7 +28,7 @@ from flows.indexes import KnownResponses
 from flows.lane import Given
 from flows.outages import Outages
 from flows.suspects import Suspects
-from flows.watching import Watch, Windows, watch_key
+from flows.watching import Watch, Windows, as_remembered, watch_key
 from rules.judge import judge
 from rules.kinds import WindowFact
 from rules.kinds.drawer import drawer_of
@@ -133,6 +133,8 @@ class Hearing:
         )
 
     def _watch(self, fact: WindowFact, response: Response, seen_at: Instant) -> Heard:
+        by = self._windows.by_id[fact.window].by
+        fact = as_remembered(fact, by, response.customer_key, self._erasures)
         shard, at = self._layout.shard_of_drawer(self._lane, drawer_of(fact.place, DRAWERS)), fact.received_at
         item = self._item(shard, Tick(shard=shard, at=at), seen_at)
         return watch_key(shard), Watch(fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived)

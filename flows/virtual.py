@@ -85,6 +85,11 @@ class VirtualEngine:
         return self._bodies
 
     @property
+    def memories(self) -> list[bytes]:
+        """What the windows remember, as stored."""
+        return [part for step in self._drawers.values() for part in step.stored() if isinstance(part, bytes)]
+
+    @property
     def open_cases(self) -> int:
         """Cases that are not closed."""
         theirs = sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body).entries)

@@ -18,6 +18,7 @@ from bytewax.operators import StatefulBatchLogic
 
 from cases import shard as shards
 from cases.events import Event
+from cases.sealing import SEALED, UnknownVault, leaf_of_customer, seal, unseal
 from cases.shard import Item, quarantined
 from cases.systemic import Found
 from feedback.instants import Instant
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 VERSION = 1
 """Of the stored form; the bytes in it have versions of their own (`rules/kinds`, `cases/shard.py`)."""
 _NEW = -1
+_KEY = "key"
 _TELLING = frozenset({"none", "programme", "theme", "attributes.site", "attributes.product", "attributes.agent"})
 """What a window may be keyed by so that its key may lie anywhere; every other key is sealed with its case."""
 
@@ -93,6 +95,19 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     item: Item
     """What is for the drawer's cases; of a fact only what else was known is looked at."""
     arrived: float = 0.0
+
+
+def as_remembered(fact: WindowFact, by: str, customer_key: str, erasures: Erasures) -> WindowFact:
+    """*fact* with its key as its drawer may keep it: that of a window by customer is sealed under the customer's own.
+
+    The same customer has the same token until an erasure destroys their key; from then on nobody can tell whose it
+    was, and what is found under it concerns nobody.
+    """
+    if by != "customer" or erasures.vault is None:
+        return fact
+    leaf = leaf_of_customer(erasures.vault, fact.scope, customer_key, erasures.is_given_up)
+    token = seal(erasures.vault, leaf, (fact.window, _KEY), {_KEY: fact.key}).get(SEALED)
+    return fact if token is None else msgspec.structs.replace(fact, key=token)
 
 
 def watch_key(shard: int) -> str:
@@ -192,6 +207,10 @@ class WindowStep:
             return None  # of a rule, or a programme, that is no more
         rule, window = watch.windows.rule(programme, finding.window), watch.windows.by_id.get(finding.window)
         by = window.by if window is not None else ""
+        if by == "customer":
+            if (key := self._opened(finding)) is None:
+                return None  # of somebody who was erased
+            finding = msgspec.structs.replace(finding, key=key)
         return Found(
             finding=finding,
             programme=programme,
@@ -202,6 +221,16 @@ class WindowStep:
             tells=by in _TELLING,
             arrived=watch.arrived,
         )
+
+    def _opened(self, finding: Finding) -> str | None:
+        """The customer under whose key it was found; None when that was destroyed."""
+        if self._erasures.vault is None:
+            return finding.key
+        try:
+            private = unseal(self._erasures.vault, (finding.window, _KEY), finding.key)
+        except (ValueError, UnknownVault):
+            return finding.key  # remembered before sealing was turned on
+        return None if private is None else str(private[_KEY])
 
 
 def _known_at(finding: Finding, window: Window | None, watch: Watch) -> Instant:

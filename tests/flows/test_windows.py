@@ -7,8 +7,9 @@ import pytest
 
 from cases.events import Event, encode
 from feedback.instants import Instant, parse_span
+from flows.erasures import Erasures
 from flows.virtual import VirtualEngine
-from tests.builders import START, book, engine, envelope
+from tests.builders import START, FixedKeys, book, engine, envelope
 
 SET = """
 set: windows
@@ -50,8 +51,8 @@ RULES = book(
 
 
 class Day:
-    def __init__(self) -> None:
-        self.engine: VirtualEngine = engine(RULES)
+    def __init__(self, vault: FixedKeys | None = None) -> None:
+        self.engine: VirtualEngine = engine(RULES, erasures=Erasures(vault))
         self.said: list[Event] = []
         self._sent = 0
 
@@ -182,6 +183,32 @@ def test_a_customers_own_window_opens_a_case_of_theirs() -> None:
     (opened,) = day.opened("retention")
     record = msgspec.json.decode(encode(opened))["data"]["case"]
     assert (record["customer"], record["subject"]) == ("maria", "")
+
+
+def test_a_sealed_window_by_customer_does_not_name_them_and_finds_the_same() -> None:
+    plain, sealed = Day(), Day(FixedKeys())
+    for day in (plain, sealed):
+        day.hear("1s", "maria", scores={"nps": 10})
+        day.hear("1h", "maria", scores={"nps": 4})
+        day.hear("2h", "maria", scores={"nps": 9})
+        day.hear("3h", "maria", scores={"nps": 3})
+    assert b"maria" in b"".join(plain.engine.memories)
+    assert b"maria" not in b"".join(sealed.engine.memories)
+    assert [(e.type, e.time) for e in plain.said] == [(e.type, e.time) for e in sealed.said]
+    ((one, same),) = zip(plain.opened("retention"), sealed.opened("retention"), strict=True)
+    assert one.data["alert"] == same.data["alert"]
+
+
+def test_what_a_window_remembers_of_an_erased_customer_concerns_nobody() -> None:
+    vault = FixedKeys()
+    day = Day(vault)
+    day.hear("1s", "maria", scores={"nps": 10})
+    vault.destroy([vault.leaf("default", "maria", "0")])
+    day.hear("1h", "maria", scores={"nps": 4})
+    assert day.opened("retention") == []
+    day.hear("2h", "maria", scores={"nps": 10})
+    day.hear("3h", "maria", scores={"nps": 4})
+    assert len(day.opened("retention")) == 1
 
 
 @pytest.mark.parametrize("ticks", [1, 7, 60, 600])
