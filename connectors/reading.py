@@ -73,9 +73,9 @@ class Place:
         self._parts[part if found else ""] = position
 
     def of(self, part: str) -> str | None:
-        """What was taken last of *part*."""
+        """Where the last record taken of *part* stands in it; the part of a source without parts is empty."""
         position = self._parts.get(part)
-        return None if position is None else position.partition(":")[2]
+        return None if position is None else position.rpartition(":")[2]
 
     @property
     def parts(self) -> set[str]:

@@ -46,6 +46,7 @@ from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
 from flows.metrics import EngineMetrics
+from flows.order import OrderLog
 from flows.outages import Outages
 from flows.placing import Placing, Topics, agree, check_inputs, tell_where
 from flows.rewriting import Rewriting
@@ -330,6 +331,8 @@ class _Engine:
             outages=self._outages,
             rewriting=self._rewriting,
             erasures=self.erasures,
+            order=OrderLog(self._place.folder / "order"),
+            since=state.get("order") if state else 0,
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}

@@ -5,6 +5,9 @@ meets the same records in the same order. Ticks are items of it. A tick never ov
 received before it: while something waits unread, ticks go only as far as the oldest of it, so that a run that
 was cut and resumed later says the same as one that was not. A backlog of responses may hold them for
 `HOLD_AT_MOST_S`; a backlog of actions, which may disprove a breach, for as long as it lasts.
+
+A record that was on its way may still come after one that was received later, so the order is written down
+(`order.py`): after a crash everything is given out again as it was.
 """
 
 import time
@@ -13,16 +16,20 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+import structlog
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
-from connectors.reading import Forgetful, Place, Reader
+from connectors.reading import Forgetful, Place, Reader, part_of
 from feedback.instants import Instant
 from feedback.records import Envelope, Restate, Tick
 from flows.engine_time import EngineClock
 from flows.erasures import Erasures
 from flows.indexes import DueIndex
+from flows.order import Entry, OrderLog, Ticked, is_behind
 from flows.outages import Outages
 from flows.rewriting import Rewriting
+
+log = structlog.get_logger()
 
 HOLD_AT_MOST_S = 60.0
 AWAIT_S = 5.0
@@ -40,11 +47,12 @@ BATCH_COST = 10_000
 """Microseconds of work, by estimate, in one batch: a batch of long texts must not hold the clocks."""
 TICK_GRACE_S = 0.02
 """Ticks run this far behind, so that an action on its way through a socket is not overtaken by a deadline."""
-RECORD_US, BYTE_US = 40, 0.25
+RECORD_US, BYTE_US, TICK_US = 40, 0.25, 40
 """The estimate: measured with the shipped rules, 40 us for a short response and 0.25 us for each further byte."""
 
 State = dict[str, Any]
-"""`version` (1), `book` (hash of the rules in force), `positions` (reader to the last record given out)."""
+"""`version` (1), `book` (hash of the rules in force), `positions` (reader to the last record given out),
+`order` (where the order of what follows is written; absent in older snapshots)."""
 
 Given = tuple[Envelope | Tick | Restate, Instant]
 """What the lane gives out, and the engine time at which it did."""
@@ -61,9 +69,10 @@ class Input:
         self.waiting: deque[Envelope] = deque()
         self._unread_since: float | None = None
 
-    def fill(self) -> None:
-        if len(self.waiting) < BUFFER // 2 and not self.reader.finished:
-            self.waiting.extend(self.reader.poll(BUFFER - len(self.waiting)))
+    def fill(self, room: int = 0) -> None:
+        """Read ahead; with *room* that much further, whatever waits."""
+        if room or (len(self.waiting) < BUFFER // 2 and not self.reader.finished):
+            self.waiting.extend(self.reader.poll(room or BUFFER - len(self.waiting)))
         if self.waiting or self.reader.finished or self.reader.caught_up:
             self._unread_since = None
         elif self._unread_since is None:
@@ -79,6 +88,25 @@ class Input:
         envelope = self.waiting.popleft()
         self._place.take(envelope.position)
         return envelope
+
+    def take_until(self, position: str) -> tuple[Envelope | None, bool]:
+        """The next record of the part that *position* names, if it stands no further; and whether one may yet come."""
+        part = part_of(position)
+        for index, envelope in enumerate(self.waiting):
+            if part_of(envelope.position) == part:
+                if is_behind(position, envelope.position):
+                    return None, False
+                self.waiting.rotate(-index)
+                found = self.take()
+                self.waiting.rotate(index)
+                return found, True
+        before = self._place.of("" if part is None else str(part))
+        return None, not (self.is_read_up or (before is not None and not is_behind(before, position)))
+
+    @property
+    def is_read_up(self) -> bool:
+        """Nothing more is there to be read now."""
+        return self.reader.finished or self.reader.caught_up
 
     @property
     def place(self) -> str:
@@ -117,8 +145,14 @@ class Lane(StatefulSourcePartition[Given, State]):
         outages: Outages,
         rewriting: Rewriting | None = None,
         erasures: Erasures | None = None,
+        order: OrderLog | None = None,
+        since: int | None = None,
     ) -> None:
-        """*ends*: stop when the inputs are exhausted, instead of waiting for more."""
+        """*ends*: stop when the inputs are exhausted, instead of waiting for more.
+
+        What is written in *order* since the snapshot of the number *since* (0: since the beginning) is given out
+        first, as it was; None when that snapshot knew of no order.
+        """
         self.inputs = list(inputs)
         self.book = book
         """Hash of the rules in force; the judging step tells it of a change."""
@@ -131,7 +165,11 @@ class Lane(StatefulSourcePartition[Given, State]):
         self.shelved: list[Forgetful] = []
         """Journals of readers that are not open this time."""
         self._held_since: float | None = None
-        self._snapshots: list[dict[str, str]] = []
+        self._snapshots: list[tuple[dict[str, str], int]] = []
+        self._order = order or OrderLog(None)
+        self._again = deque[Entry]() if since is None else self._order.since(since)
+        """What was given out before, and is to be again."""
+        self._again_since: float | None = None
         self._ticks_a_poll = TICKS_A_POLL
         self._ticked_at: float | None = None
         """When ticks were last given out and not yet worked off, on the monotonic clock."""
@@ -146,17 +184,57 @@ class Lane(StatefulSourcePartition[Given, State]):
         seen_at = Instant(int(now))
         self._outages.look(seen_at)
         given: list[Given] = []
+        if self._again:
+            self._give_again(given, seen_at)
+            self._order.write()
+            return given
         if not self._clock.is_held:
             horizon = self._horizon(now)
             due = self._due.take_due(horizon, self._ticks_to_give())
             given = [(Tick(shard=s, at=horizon), seen_at) for s in due]
+            self._order.ticked(horizon, due)
         self._ticked_at = time.monotonic() if given else None
         given += self._rewriting.take(seen_at)
         self._take_records(given, seen_at)
+        self._order.write()
         ended = not given and self._ends and not self._rewriting.is_active
         if ended and all(source.exhausted for source in self.inputs):
             raise StopIteration
         return given
+
+    def _give_again(self, given: list[Given], seen_at: Instant) -> None:
+        """What was given out before the crash, in the order that is written, as much as a batch has room for."""
+        room = float(BATCH_COST)
+        by_name = {source.reader.name: source for source in self.inputs}
+        while self._again and room > 0:
+            entry = self._again[0]
+            if isinstance(entry, Ticked):
+                given += [(Tick(shard=shard, at=entry.at), seen_at) for shard in entry.shards]
+                self._order.ticked(entry.at, entry.shards)
+                room -= TICK_US * len(entry.shards)
+            elif (source := by_name.get(entry.reader)) is not None:
+                envelope, more = source.take_until(entry.position)
+                if envelope is not None:
+                    given.append((envelope, seen_at))
+                    self._order.taken(entry.reader, envelope.position)
+                    room -= RECORD_US + BYTE_US * len(envelope.raw)
+                    continue
+                if more and self._waits_for(source, entry):
+                    return
+            self._again.popleft()
+            self._again_since = None
+
+    def _waits_for(self, source: Input, entry: Entry) -> bool:
+        """Whether it is worth to wait for *entry*: a source that stays away must not hold the clocks for ever."""
+        now = time.monotonic()
+        self._again_since = self._again_since or now
+        if now - self._again_since < HOLD_AT_MOST_S:
+            source.fill(BUFFER)
+            return True
+        log.warning("order.given_up", reader=source.reader.name, left=len(self._again))
+        self._again.clear()
+        self._again.append(entry)  # for the caller to take off
+        return False
 
     def _ticks_to_give(self) -> int:
         """How many shards to tick: as many as the last ones, unless those took too long or left time to spare."""
@@ -201,6 +279,7 @@ class Lane(StatefulSourcePartition[Given, State]):
             while source.waiting and room > 0 and source.waiting[0].received_at <= other:
                 envelope = source.take()
                 given.append((envelope, seen_at))
+                self._order.taken(source.reader.name, envelope.position)
                 room -= RECORD_US + BYTE_US * len(envelope.raw)
 
     def next_awake(self) -> datetime | None:
@@ -211,16 +290,19 @@ class Lane(StatefulSourcePartition[Given, State]):
         # An epoch starts when the one before it is durable, so the snapshot before last is safe to stand on.
         self._meter.snapshotted()
         self._rewriting.snapshotted()
-        self._snapshots.append(positions)
+        order = self._order.snapshotted()
+        self._snapshots.append((positions, order))
         if len(self._snapshots) > 2:
-            durable = self._snapshots.pop(0)
+            durable, told = self._snapshots.pop(0)
+            self._order.release(told)
             for source in self.inputs:
                 if (position := durable.get(source.reader.name)) is not None:
                     source.reader.release(position)
         self._erasures.snapshotted([*(source.reader for source in self.inputs), *self.shelved])
-        return {"version": 1, "book": self.book, "positions": {**self.elsewhere, **positions}}
+        return {"version": 1, "book": self.book, "positions": {**self.elsewhere, **positions}, "order": order}
 
     def close(self) -> None:
+        self._order.close()
         for source in self.inputs:
             source.reader.close()
 

@@ -28,6 +28,7 @@ from flows.engine_time import EngineClock
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State
+from flows.order import OrderLog
 from flows.outages import Outages
 from flows.virtual import Uncounted
 from rules.parse import load_text
@@ -235,6 +236,8 @@ def run(
             ends=True,
             meter=Uncounted(),
             outages=outages,
+            order=OrderLog(folder.parent / f"order-{folder.name}"),
+            since=state.get("order") if state else 0,
         )
 
     flow = build(LaneSource(open_lane), hearing, [store], due=due, known=known, meter=Uncounted())
