@@ -21,7 +21,7 @@ TYPES = frozenset(
         "clock.extended", "clock.ended", "clock.corrected",
         "milestone.reached",
         "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
-        "owner.missing", "rules.changed", "item.quarantined", "store.lost", "store.rewritten",
+        "owner.missing", "rules.changed", "rules.refused", "item.quarantined", "store.lost", "store.rewritten",
         "case.erased",
     }
 )  # fmt: skip

@@ -18,6 +18,9 @@ from rules.problems import RuleFileErrors
 from rules.ruleset import RuleSet
 from scoring.reader import Reader
 
+KEPT_OPEN = 4
+"""Books kept as read."""
+
 
 class BookError(Exception):
     """A book that cannot be opened. Whose turn: the operator's."""
@@ -69,6 +72,11 @@ class BookShelf:
             self.calendars[calendar.key] = calendar
 
     @property
+    def is_empty(self) -> bool:
+        """No book was ever put here."""
+        return not any(self._folder.glob("*.json"))
+
+    @property
     def _calendars_folder(self) -> Path:
         return self._folder / "calendars"
 
@@ -88,6 +96,8 @@ class BookShelf:
         book = self._read(hash_, pages)
         path = self._path(hash_)
         _write_once(path, text)
+        while len(self._opened) >= KEPT_OPEN:  # edits would pile up; what is asked for again is read again
+            self._opened.pop(next(iter(self._opened)))
         self._opened[hash_] = book
         return book
 

@@ -5,7 +5,6 @@ the stream), opens the lane's readers and runs the flow until its input ends or 
 """
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -49,11 +48,13 @@ from flows.metrics import EngineMetrics
 from flows.order import OrderLog
 from flows.outages import Outages
 from flows.placing import Placing, Topics, agree, check_inputs, tell_where
+from flows.reloading import Controls, RuleWatch
 from flows.rewriting import Rewriting
 from flows.run import StateError, Stop, run_flow
 from flows.settings import Settings, SettingsError
 from flows.stores import Store, owned, read_shape
 from flows.suspects import Suspects
+from rules.problems import RuleFileErrors
 
 log = structlog.get_logger()
 
@@ -215,8 +216,8 @@ class _Engine:
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
-        # Checked before anything is started, with every problem of every file.
-        self._wanted = self._shelf.put(settings.rules, self._rules)
+        self._first = self._read_rules()
+        self._rule_watch = RuleWatch(self._shelf, settings.rules, self._rules, self.metrics)
         self.hearing = Hearing(
             Decoder(settings.metrics, frozenset(settings.programmes)),
             self._shelf.open,
@@ -230,6 +231,18 @@ class _Engine:
             erasures=self.erasures,
         )
 
+    def _read_rules(self) -> Book | None:
+        """The book of the files, before anything is started. Raises RuleFileErrors with every problem of every file.
+
+        None when they are wrong and there may be state: it then goes on with the rules that it was judged by.
+        """
+        try:
+            return self._shelf.put(self._settings.rules, self._rules)
+        except RuleFileErrors:
+            if self._shelf.is_empty:
+                raise
+            return None
+
     # -- the cut of the store -----------------------------------------------------------------------------
 
     def settle(self, topics: Topics) -> bool:
@@ -238,7 +251,7 @@ class _Engine:
             return False
         self.hearing.lay_out(self._place.layout, self._place.lane)
         self.metrics.lanes.set(self._place.layout.lanes)
-        if self._place.layout.lanes > 1 and any(r.windows for r in self._wanted.sets.values()):
+        if self._place.layout.lanes > 1 and self._first and any(r.windows for r in self._first.sets.values()):
             log.warning("windows.per_lane", lanes=self._place.layout.lanes, why="each lane counts for itself")
         agree(self._place, self._records, self._programmes)
         return True
@@ -296,14 +309,11 @@ class _Engine:
         positions: dict[str, str] = state["positions"] if state else {}
         controls = Journal(self._place.folder / "journals" / "control")
         self._own = Journal(self._place.folder / "journals" / "engine")
+        self._controls = Controls(controls, positions.get("control"), self._programmes[0])
         book = self._take_up_rules(state["book"] if state else None, controls)
         self.hearing.begin(book.hash)
         inputs = [
-            Input(
-                JournalReader("control", controls, positions.get("control")),
-                positions.get("control"),
-                binding=True,
-            ),
+            Input(self._controls, positions.get("control"), binding=True),
             Input(JournalReader("engine", self._own, positions.get("engine")), positions.get("engine"), binding=True),
         ]
         carried = self._place.folder / "journals" / "carried"
@@ -350,22 +360,14 @@ class _Engine:
 
     def _take_up_rules(self, before: str | None, controls: Journal) -> Book:
         """The book to begin with; when the files say otherwise by now, the change goes into the stream."""
-        if before is None:
-            return self._wanted
-        old = self._shelf.open(before)
-        wanted = self._shelf.put(self._settings.rules, self._rules, keep=before)
-        last = controls.last
-        announced = msgspec.json.decode(last.raw)["data"]["book"] if last is not None else None
-        if wanted.hash != before and wanted.hash != announced:
-            control = {
-                "kind": "control",
-                "id": uuid.uuid4().hex,
-                "do": "rules",
-                "by": "start",
-                "data": {"book": wanted.hash},
-            }
-            controls.append([(msgspec.json.encode(control), "control", self._programmes[0], "", "engine")])
-        return old
+        book = self._shelf.open(before) if before is not None else self._first
+        if book is None:
+            book = self._shelf.put(self._settings.rules, self._rules)  # raises: no snapshot yet that could go on
+        announced = {"book": book.hash}
+        if before is not None and controls.last is not None:
+            announced = msgspec.json.decode(controls.last.raw)["data"]
+        self._rule_watch.begin(announced, self._controls.put)
+        return book
 
     # -- watching -------------------------------------------------------------------------------------------
 
@@ -411,6 +413,7 @@ class _Engine:
         finally:
             done.set()
             thread.join(timeout=10)
+            self._rule_watch.close()
 
     def _refresh(self) -> None:
         now = time.time()
@@ -449,7 +452,7 @@ class _Engine:
         self.metrics.uncalled.set(self._uncalled)
 
     def _calendars(self) -> dict[str, str]:
-        return {key: calendar.text for key, calendar in self._shelf.calendars.items()}
+        return {key: calendar.text for key, calendar in list(self._shelf.calendars.items())}
 
     def _people(self, programme: str) -> Iterable[str]:
         rules = self._shelf.open(self._lane.book).sets.get(programme) if self._lane is not None else None

@@ -6,7 +6,7 @@ judges each response by the rules it was judged by before. What fails here fails
 """
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -33,12 +33,16 @@ from rules.judge import judge
 from rules.kinds import WindowFact
 from rules.kinds.drawer import drawer_of
 from rules.model import RuleFailure
+from rules.ruleset import difference
 from rules.watching import watch
 
 log = structlog.get_logger()
 
 UNKEYED = ""
 """The key of events that concern no shard."""
+
+_TELLING = frozenset({"store.lost", "store.rewritten", "rules.refused"})
+"""Controls that change nothing here and are told as events."""
 
 Heard = tuple[str, Item | Event | Watch]
 
@@ -213,11 +217,9 @@ class Hearing:
             self._clock.accept()
             log.warning("engine_time.accepted", by=control.by)
             return
-        if control.do in ("store.lost", "store.rewritten"):
+        if control.do in _TELLING:
             data = {**control.data, "detected_at": rfc3339(control.received_at)}
-            for programme in self.book.sets:
-                event = caseless(control.do, programme, control.received_at, (control.id,), data)
-                heard.append((UNKEYED, event))
+            heard += self._for_all(control, self.book, lambda _: data)
             return
         if control.do != "rules":
             log.error("control.unknown", do=control.do, id=control.id)
@@ -228,14 +230,21 @@ class Hearing:
         except BookError as error:
             log.error("rules.refused", book=name, error=str(error))
             return
-        before = self.book.hash
+        before = self.book
         self._take_up(book)
         self._changed(book.hash)
-        log.info("rules.changed", before=before, after=book.hash)
-        for programme in book.sets:
-            data = {"before": before, "after": book.hash, "by": control.by}
-            event = caseless("rules.changed", programme, control.received_at, (control.id,), data)
-            heard.append((UNKEYED, event))
+        log.info("rules.changed", before=before.hash, after=book.hash)
+        heads = {"before": before.hash, "after": book.hash, "by": control.by}
+        heard += self._for_all(
+            control, book, lambda p: {**heads, "rules": difference(before.sets.get(p), book.sets[p])}, "rules.changed"
+        )
+
+    def _for_all(
+        self, control: Control, book: Book, data: Callable[[str], dict[str, Any]], type_: str = ""
+    ) -> list[Heard]:
+        """An event about the engine's own mind, for each programme of *book*."""
+        at, occurrence = control.received_at, (control.id,)
+        return [(UNKEYED, caseless(type_ or control.do, p, at, occurrence, data(p))) for p in book.sets]
 
 
 def _astray(response: Response, envelope: Envelope, lane: int) -> Rejected:

@@ -76,6 +76,11 @@ class EngineMetrics:
         self.snapshot_at = Gauge(
             "tocsin_last_snapshot_timestamp_seconds", "When the last epoch was closed.", registry=registry
         )
+        self._rules_refused = Gauge(
+            "tocsin_rules_refused",
+            "1 while the rule files cannot be used and the set before goes on.",
+            registry=registry,
+        )
         self.skew = Gauge(
             "tocsin_clock_skew_seconds", "Wall clock minus engine time; ticks are held at 5 s.", registry=registry
         )
@@ -127,6 +132,9 @@ class EngineMetrics:
 
     def snapshotted(self) -> None:
         self._snapshot_from = time.monotonic()
+
+    def rules_refused(self, refused: bool) -> None:
+        self._rules_refused.set(refused)
 
     def responses(self, outcome: str) -> None:
         self._responses[outcome].inc()

@@ -139,3 +139,20 @@ class RuleSet:
             root for rule in asked for line in (*rule.all, *rule.any, *rule.none) for root in line.roots
         )
         """Names that the lines which need CEL ask for, up to their first dot."""
+
+
+def difference(before: RuleSet | None, after: RuleSet) -> dict[str, list[str]]:
+    """Which rules an edit `added`, `removed` and `changed`, by id; what is empty is left out."""
+    old, new = (_versions(rules) for rules in (before, after))
+    found = {
+        "added": sorted(new.keys() - old.keys()),
+        "removed": sorted(old.keys() - new.keys()),
+        "changed": sorted(id_ for id_ in new.keys() & old.keys() if new[id_] != old[id_]),
+    }
+    return {what: ids for what, ids in found.items() if ids}
+
+
+def _versions(rules: RuleSet | None) -> dict[str, str]:
+    if rules is None:
+        return {}
+    return {r.id: r.version for r in rules.rules} | {r.window.rule: r.window.version for r in rules.windows}

@@ -19,10 +19,9 @@ from flows.outages import Outages
 from flows.virtual import Uncounted, VirtualEngine
 from tests.builders import START, FixedKeys, book, envelope
 
-RULES = book(
-    {
-        "default": {
-            "sets/wire.yaml": """
+_TEXTS = {
+    "default": {
+        "sets/wire.yaml": """
 set: wire
 roster: wire
 attributes: {site: text}
@@ -48,7 +47,7 @@ rules:
     when: {all: ['size(themes) > 0 ? false : double(customer) > 1.0']}
     case: {type: share, owner: lead}
 """,
-            "rosters/wire.yaml": """
+        "rosters/wire.yaml": """
 roster: wire
 people:
   ann: {name: Ann Lee, email: ann@example.org}
@@ -56,12 +55,15 @@ people:
   eve: {name: Eve Orr, email: eve@example.org}
 roles: {lead: {default: [ann]}, duty: {default: [cat]}, head: {default: [eve]}}
 """,
-            "templates/sorry.txt": (
-                "Subject: We are sorry\n\n{{ owner }} will ring you {{ due_at }}. Reference {{ case }}.\n"
-            ),
-            "templates/alert.txt": "Subject: {{ rule }}: {{ customer }}\n\n{{ why }}. Due {{ due_at }}.\n",
-        }
+        "templates/sorry.txt": (
+            "Subject: We are sorry\n\n{{ owner }} will ring you {{ due_at }}. Reference {{ case }}.\n"
+        ),
+        "templates/alert.txt": "Subject: {{ rule }}: {{ customer }}\n\n{{ why }}. Due {{ due_at }}.\n",
     }
+}
+RULES = book(_TEXTS)
+EDITED = book(
+    {"default": {**_TEXTS["default"], "sets/wire.yaml": _TEXTS["default"]["sets/wire.yaml"].replace("24h", "20h")}}
 )
 
 
@@ -138,10 +140,18 @@ def _sealed(at: str) -> list[Event]:
     return day.said
 
 
+REFUSED = {
+    "book": "b00c2",
+    "refused": "5d0c8a13f2b7e964",
+    "problems": ["rules/sets/wire.yaml:17: clocks.resolve.within is 'soon'; expected a span such as 4h, 2d or 90m"],
+    "count": 1,
+}
+
+
 def _controls(at: str) -> list[Event]:
     hearing = Hearing(
         Decoder(STANDARD, frozenset(RULES.sets)),
-        lambda hash_: Book(hash_, RULES.sets, STANDARD),
+        lambda hash_: Book(hash_, (RULES if hash_ == "b00c1" else EDITED).sets, STANDARD),
         shards=DEFAULT_SHARDS,
         known=KnownResponses(),
         clock=EngineClock(wall=lambda: float(START), boot=lambda: float(START)),
@@ -151,6 +161,7 @@ def _controls(at: str) -> list[Event]:
     hearing.begin("b00c1")
     controls: list[dict[str, Any]] = [
         {"id": "rules-2", "do": "rules", "by": "ops", "data": {"book": "b00c2"}},
+        {"id": "refused-1", "do": "rules.refused", "by": "engine", "data": REFUSED},
         {"id": "store-lost-1", "do": "store.lost", "by": "engine", "data": {"reason": "wiped", "known": 812}},
         {"id": "store-rewritten-1", "do": "store.rewritten", "by": "engine", "data": {"reason": "wiped", "cases": 2}},
     ]
