@@ -8,8 +8,9 @@ the stream is the actions', whose only writers are doors that know who is acting
 
 import json
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -27,15 +28,26 @@ BLOCK_MS = 200
 AWAY = "Redis is away: "
 READ_AHEAD = 2048
 BACKOFF_S = (0.05, 0.2, 1.0, 2.0)
+TRIM_EVERY_S = 30.0
+KEPT_AT_MOST = 100_000
+"""Entries that were read are kept for their time only up to so many: memory is the server's dearest."""
 
 
 class RedisStreamReader:
-    """Reads one stream. *trim* deletes what every snapshot is past, for a stream that nobody else reads."""
+    """Reads one stream, and removes from it what no resume will ask for and is older than *keep_s* (None: nothing)."""
 
     def __init__(
-        self, name: str, url: str, key: str, resume: str | None, *, programme: str, trim: bool = False
+        self,
+        name: str,
+        url: str,
+        key: str,
+        resume: str | None,
+        *,
+        programme: str,
+        keep_s: float | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self.name, self._key, self._programme, self._trim = name, key, programme, trim
+        self.name, self._key, self._programme, self._keep_s, self._now = name, key, programme, keep_s, now
         self._url = url
         self._last = resume or "0-0"
         self._resumed = resume is not None
@@ -43,9 +55,13 @@ class RedisStreamReader:
         self._ready: deque[Envelope] = deque()
         self._room = threading.Condition()
         self._stop = threading.Event()
-        self._release: str | None = None
         self._durable: str | None = None
         """As far as `release` ever went."""
+        self._trim_at = 0.0
+        self.removed = 0
+        """Entries removed because of their age."""
+        self.gaps = 0
+        """How often what was to be read next was found to be gone."""
         self._at_end = False
         self.trouble = "not connected yet"
         self.lag = 0
@@ -68,7 +84,7 @@ class RedisStreamReader:
         return taken
 
     def release(self, position: str) -> None:
-        self._release = self._durable = position
+        self._durable = position
 
     def forget(self, is_theirs: Theirs) -> int:
         """Delete entries that were released and are *theirs*; the server rewrites its file, which holds them too."""
@@ -141,15 +157,30 @@ class RedisStreamReader:
         """Say so when what we should read next has been trimmed away: nothing is skipped in silence."""
         if not self._resumed:
             return
-        first = self._client.xrange(self._key, count=1)
-        deleted = _max_deleted(self._client, self._key)
-        if first and _id(deleted) > _id(self._last):
-            log.error("stream.gap", stream=self.name, resume=self._last, first=first[0][0].decode())
+        try:
+            about = self._client.xinfo_stream(self._key)
+        except redis.ResponseError:
+            return  # no such stream yet
+        last, deleted = _id(self._last), _id(about.get("max-deleted-entry-id", b"0-0").decode())
+        newest, first = _id(about["last-generated-id"].decode()), about["first-entry"]
+        if newest <= last:
+            return
+        # What we took last is still there, for trimming begins behind it, unless an erasure deleted it.
+        trimmed = deleted < last and (not first or _id(first[0].decode()) > last)
+        if deleted > last or trimmed:
+            self.gaps += 1
+            begins = first[0].decode() if first else ""
+            log.error("stream.gap", stream=self.name, resume=self._last, first=begins, why="somebody trimmed it")
 
     def _trim_behind(self) -> None:
-        position, self._release = self._release, None
-        if position is not None and self._trim:
-            self._client.xtrim(self._key, minid=position, approximate=True)
+        """Remove what is old and behind the snapshots; the entry that they stand on stays, to tell a gap by."""
+        if self._keep_s is None or self._durable is None or self._now() < self._trim_at:
+            return
+        self._trim_at = self._now() + TRIM_EVERY_S
+        behind = _id(self._durable)
+        if self._client.xlen(self._key) <= KEPT_AT_MOST:
+            behind = min((max(0, int((self._now() - self._keep_s) * 1000)), 0), behind)
+        self.removed += self._client.xtrim(self._key, minid=f"{behind[0]}-{behind[1]}", approximate=False)
 
 
 def entries(connection: Any, key: str, after: str, name: str, programme: str) -> Iterator[Envelope]:
@@ -169,13 +200,6 @@ def _envelope(name: str, id_: str, fields: dict[bytes, bytes], programme: str) -
         programme=programme,
         principal=fields.get(b"principal", b"").decode("utf-8", "replace")[:256],
     )
-
-
-def _max_deleted(connection: Any, key: str) -> str:
-    try:
-        return str(connection.xinfo_stream(key).get("max-deleted-entry-id", b"0-0").decode())
-    except redis.ResponseError:
-        return "0-0"  # no such stream yet
 
 
 def _id(text: str) -> tuple[int, int]:

@@ -113,7 +113,7 @@ def _stdin(settings: Settings, kind: str, programme: str) -> OpenReader:
         raise InputError("standard input is read as JSON lines; save a CSV as a file and name that")
 
     def open_reader(resume: str | None) -> Reader:
-        journal = Journal(journal_of(settings.state, "stdin"))
+        journal = Journal(journal_of(settings.state, "stdin"), retain_s=settings.journals_retain_s)
         return StdinReader("stdin", sys.stdin.buffer, journal, resume, programme=programme, rows=Lines())
 
     return open_reader
@@ -123,7 +123,7 @@ def _file(settings: Settings, file: Path, programme: str, follow: bool, rows: Ro
     name = source_name(file)
 
     def open_reader(resume: str | None) -> Reader:
-        journal = Journal(journal_of(settings.state, name))
+        journal = Journal(journal_of(settings.state, name), retain_s=settings.journals_retain_s)
         return FileReader(
             name, file.resolve(), journal, resume, programme=programme, follow=follow, rows=rows or Lines()
         )

@@ -29,6 +29,7 @@ from connectors.records import Records, RedisError
 from connectors.redis_sink import RedisSink
 from connectors.redis_store import RedisStore
 from connectors.redis_stream import RedisStreamReader
+from connectors.retaining import Retention
 from connectors.store_mark import StoreMark
 from connectors.vault import Vault, VaultError
 from feedback.decode import Decoder
@@ -43,6 +44,7 @@ from flows.erasures import Erasures
 from flows.health import HealthServer, Labelled, Readiness
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
+from flows.keeping import Keeping, kept
 from flows.lane import Input, Lane, LaneSource, State
 from flows.metrics import EngineMetrics
 from flows.order import OrderLog
@@ -213,6 +215,9 @@ class _Engine:
         self._rewriting = Rewriting(state / "known" / "rewriting.json", every, self._announce)
         self._records = Records(url)
         self._cases = CaseGauges(self.registry, self._records, self._programmes, self._people)
+        self._streams: list[tuple[str, RedisStreamReader]] = []
+        retention = Retention(url, kept(settings.retention)) if store.lane == 0 else None
+        self._keeping = Keeping(self.registry, retention, state, self._programmes)
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
@@ -307,8 +312,9 @@ class _Engine:
 
     def _open_lane(self, state: State | None) -> Lane:
         positions: dict[str, str] = state["positions"] if state else {}
-        controls = Journal(self._place.folder / "journals" / "control")
-        self._own = Journal(self._place.folder / "journals" / "engine")
+        retain_s = self._settings.journals_retain_s
+        controls = Journal(self._place.folder / "journals" / "control", retain_s=retain_s)
+        self._own = Journal(self._place.folder / "journals" / "engine", retain_s=retain_s)
         self._controls = Controls(controls, positions.get("control"), self._programmes[0])
         book = self._take_up_rules(state["book"] if state else None, controls)
         self.hearing.begin(book.hash)
@@ -355,7 +361,15 @@ class _Engine:
     def _add_stream(
         self, inputs: list[Input], name: str, key: str, programme: str, positions: dict[str, str], *, binding: bool
     ) -> None:
-        reader = RedisStreamReader(name, self._url, key, positions.get(name), programme=programme)
+        reader = RedisStreamReader(
+            name,
+            self._url,
+            key,
+            positions.get(name),
+            programme=programme,
+            keep_s=self._settings.retention.seconds("streams"),
+        )
+        self._streams.append((programme, reader))
         inputs.append(Input(reader, positions.get(name), binding=binding))
 
     def _take_up_rules(self, before: str | None, controls: Journal) -> Book:
@@ -439,6 +453,9 @@ class _Engine:
         try:
             self._audit()
             self._records.keep_calendars(self._calendars())
+            for programme, reader in self._streams:
+                self._keeping.read(reader.name, programme, reader)
+            self._keeping.look(self._clock.instant())
             if self._place.lane == 0:  # of the whole store, so one lane tells: a sum over the lanes must be right
                 self._cases.refresh(int(now))
         except RedisError:

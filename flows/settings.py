@@ -8,6 +8,7 @@ a setting that is misspelt must not be a setting that is silently off.
 import os
 from collections.abc import Mapping
 from io import StringIO
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from connectors.http_settings import HttpSettings, problem_of
 from connectors.kafka_link import KafkaInput, KafkaTopic
 from connectors.targets.loading import DeclaredTarget
 from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
+from feedback.instants import parse_span
 from feedback.metrics import STANDARD, Direction, Metric, thirds
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -74,6 +76,25 @@ class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether what is personal is kept only under keys that an erasure can destroy (`docs/privacy.md`)."""
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long what is done with is kept; a span such as `30d`, or `forever`."""
+
+    streams: str = "1d"
+    """Entries of the input and action streams that every resume is past."""
+    journals: str = "7d"
+    """The same of records that came by files, pipes and the engine's own hand: history to replay and to explain by."""
+    events: str = "30d"
+    """Entries of the stream of events that every consumer group has acknowledged."""
+    dead_letters: str = "90d"
+    closed_cases: str = "2192d"
+    """Records and logs of cases, after their close: six years."""
+
+    def seconds(self, name: str) -> int | None:
+        """None for ever. Raises ValueError."""
+        text = getattr(self, name)
+        return None if text == "forever" else parse_span(text)
+
+
 class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where responses come from, besides what the command line names; nothing means the Redis streams."""
 
@@ -85,6 +106,9 @@ class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where events go besides the store."""
 
     kafka: KafkaTopic | None = None
+
+
+SHORTEST_S = 3600
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +123,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: Outputs = Outputs()
     http: HttpSettings = HttpSettings()
     privacy: Privacy = Privacy()
+    retention: Retention = Retention()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +143,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     outputs: Outputs
     http: HttpSettings
     privacy: Privacy = Privacy()
+    retention: Retention = Retention()
     state: Path
     """Snapshots, journals, stored rules, and the embedded server's data."""
     vault_file: Path | None = None
@@ -128,6 +154,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """0 takes a free one."""
     metrics_host: str = "127.0.0.1"
     """The address of `/metrics`, `/health` and `/ready`."""
+
+    @property
+    def journals_retain_s(self) -> float:
+        """Seconds for which a journal keeps what was read of it."""
+        kept_s = self.retention.seconds("journals")
+        return inf if kept_s is None else kept_s
 
     @property
     def vault(self) -> Path:
@@ -157,6 +189,13 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     for name, topic in declared.inputs.kafka.items():
         if topic.programme and topic.programme not in programmes:
             raise SettingsError(f"{path}: inputs.kafka.{name}: programme {topic.programme[:64]!r} is not declared")
+    for name in declared.retention.__struct_fields__:
+        try:
+            kept_s = declared.retention.seconds(name)
+        except ValueError as error:
+            raise SettingsError(f"{path}: retention.{name}: {error}; or say forever") from None
+        if kept_s is not None and kept_s < SHORTEST_S:
+            raise SettingsError(f"{path}: retention.{name} is {kept_s} s; at least an hour, or forever")
     if problem := problem_of(declared.http):
         raise SettingsError(f"{path}: http.{problem}")
     for name in declared.http.hooks:
@@ -180,6 +219,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         outputs=declared.outputs,
         http=declared.http,
         privacy=declared.privacy,
+        retention=declared.retention,
         vault_file=Path(environ["TOCSIN_VAULT"]) if environ.get("TOCSIN_VAULT") else None,
         state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
         redis=environ.get("TOCSIN_REDIS_URL", ""),

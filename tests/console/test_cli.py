@@ -196,3 +196,23 @@ def test_what_an_earlier_run_read_is_erased_by_a_later_one(house: Path) -> None:
         assert erased.returncode == 0, erased.stderr
         until(lambda: b"Nobody rang back." not in next(journal.iterdir()).read_bytes())
         until(lambda: "erased on request" in tocsin(house, "cases", case["id"]).stdout)
+
+
+def test_what_was_read_goes_from_the_streams_in_its_time(house: Path) -> None:
+    (house / "tocsin.yaml").write_text("retention: {streams: 1h, dead_letters: forever}\n")
+    with serving(house):
+        until(lambda: (house / ".tocsin" / "redis.json").exists())
+        with client(json.loads((house / ".tocsin" / "redis.json").read_text())["url"]) as redis:
+            keys = Keys("default")
+            hours_ago = int((time.time() - 7200) * 1000)
+            for number, id_ in enumerate((f"{hours_ago}-0", f"{hours_ago}-1", "*")):
+                redis.xadd(keys.inbox, {"record": f'{{"id":"{number}","scores":{{"nps":9}}}}'}, id=id_)
+            until(lambda: redis.xlen(keys.inbox) == 1)
+
+
+def test_a_time_that_is_none_is_refused_with_its_name(house: Path) -> None:
+    for wrong in ("soon", "10m"):
+        (house / "tocsin.yaml").write_text(f"retention: {{events: {wrong}}}\n")
+        told = tocsin(house, "check")
+        assert told.returncode == 2
+        assert "retention.events" in told.stderr

@@ -15,6 +15,7 @@ from flows.capture_metrics import CaptureMetrics
 from flows.case_metrics import CaseGauges
 from flows.delivery_metrics import DeliveryMetrics
 from flows.health import Readiness
+from flows.keeping import Keeping
 from flows.metrics import EngineMetrics
 from flows.run import Stop
 
@@ -57,6 +58,7 @@ def names_in_code() -> set[str]:
     registry = CollectorRegistry()
     EngineMetrics(registry, "0")
     CaseGauges(registry, Records("redis://127.0.0.1:1"), [], lambda _: ())
+    Keeping(registry, None, ROOT, [])
     DeliveryMetrics(registry)
     CaptureMetrics(registry)
     registry.register(Readiness(dict))
