@@ -21,8 +21,8 @@ TYPES = frozenset(
         "clock.extended", "clock.ended", "clock.corrected",
         "milestone.reached",
         "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
-        "owner.missing", "rules.changed", "rules.refused", "item.quarantined", "store.lost", "store.rewritten",
-        "case.erased",
+        "owner.missing", "rules.changed", "rules.refused", "heartbeat", "item.quarantined", "store.lost",
+        "store.rewritten", "case.erased",
     }
 )  # fmt: skip
 """Event types without their `tocsin.` prefix."""

@@ -43,6 +43,7 @@ from flows.engine_time import EngineClock
 from flows.erasures import Erasures
 from flows.health import HealthServer, Labelled, Readiness
 from flows.hearing import Hearing
+from flows.heart import Heart
 from flows.indexes import DueIndex, KnownResponses
 from flows.keeping import Keeping, kept
 from flows.lane import Input, Lane, LaneSource, State
@@ -220,6 +221,7 @@ class _Engine:
         self._keeping = Keeping(self.registry, retention, state, self._programmes)
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0
+        self._heart: Heart | None = None
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
         self._first = self._read_rules()
         self._rule_watch = RuleWatch(self._shelf, settings.rules, self._rules, self.metrics)
@@ -315,12 +317,14 @@ class _Engine:
         retain_s = self._settings.journals_retain_s
         controls = Journal(self._place.folder / "journals" / "control", retain_s=retain_s)
         self._own = Journal(self._place.folder / "journals" / "engine", retain_s=retain_s)
-        self._controls = Controls(controls, positions.get("control"), self._programmes[0])
+        self._controls = Controls("control", controls, positions.get("control"), self._programmes[0])
+        self._own_controls = Controls("engine", self._own, positions.get("engine"), self._programmes[0])
+        self._heart = Heart(self._settings.engine.heartbeat_s, self._place.lane, self._own_controls.put)
         book = self._take_up_rules(state["book"] if state else None, controls)
         self.hearing.begin(book.hash)
         inputs = [
             Input(self._controls, positions.get("control"), binding=True),
-            Input(JournalReader("engine", self._own, positions.get("engine")), positions.get("engine"), binding=True),
+            Input(self._own_controls, positions.get("engine"), binding=True),
         ]
         carried = self._place.folder / "journals" / "carried"
         if carried.exists():  # what waited unread when the store was cut anew
@@ -450,6 +454,8 @@ class _Engine:
                 log.error("clock.jumped", skew_s=round(self._clock.skew_s), trouble=jumped)
             else:
                 log.warning("clock.agreed", skew_s=round(self._clock.skew_s))
+        if self._heart is not None:
+            self._heart.look(self.reasons)
         try:
             self._audit()
             self._records.keep_calendars(self._calendars())

@@ -52,10 +52,10 @@ def stamp_of(directory: Path) -> Stamp:
 
 
 class Controls(JournalReader):
-    """The journal of controls as the lane reads it. What other threads want written is written by the lane's."""
+    """A journal of controls as the lane reads it. What other threads want written is written by the lane's."""
 
-    def __init__(self, journal: Journal, resume: str | None, programme: str) -> None:
-        super().__init__("control", journal, resume)
+    def __init__(self, name: str, journal: Journal, resume: str | None, programme: str) -> None:
+        super().__init__(name, journal, resume)
         self._controls, self._programme = journal, programme
         self._waiting: SimpleQueue[dict[str, Any]] = SimpleQueue()
 

@@ -69,6 +69,8 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a new store puts a customer: by the partition of a topic if all comes from Kafka, or always by the hash."""
     epoch_ms: int = 1000
     """How often state is snapshotted: what a crash replays at most."""
+    heartbeat_s: int = 0
+    """How often the engine says that it works, as an event for a watchdog outside; 0 never."""
 
 
 class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,6 +187,8 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         raise SettingsError(f"{path}: engine.lanes is {declared.engine.lanes}; expected 1 to {shards}")
     if not 50 <= declared.engine.epoch_ms <= 60_000:
         raise SettingsError(f"{path}: engine.epoch_ms is {declared.engine.epoch_ms}; expected 50 to 60000")
+    if declared.engine.heartbeat_s and not 5 <= declared.engine.heartbeat_s <= 86_400:
+        raise SettingsError(f"{path}: engine.heartbeat_s is {declared.engine.heartbeat_s}; expected 5 to 86400, or 0")
     programmes = declared.programmes or {"default": Programme(rules="contact-centre")}
     for name, topic in declared.inputs.kafka.items():
         if topic.programme and topic.programme not in programmes:

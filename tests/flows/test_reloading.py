@@ -141,7 +141,7 @@ def test_a_directory_that_is_swapped_by_a_link_is_an_edit(tmp_path: Path) -> Non
 
 def test_what_other_threads_put_is_written_when_the_lane_looks(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
-    controls = Controls(journal, None, "p")
+    controls = Controls("control", journal, None, "p")
     controls.put({"kind": "control", "id": "1", "do": "rules", "data": {"book": "b"}})
     assert journal.last is None
     (envelope_,) = controls.poll(10)

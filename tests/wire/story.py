@@ -162,6 +162,7 @@ def _controls(at: str) -> list[Event]:
     controls: list[dict[str, Any]] = [
         {"id": "rules-2", "do": "rules", "by": "ops", "data": {"book": "b00c2"}},
         {"id": "refused-1", "do": "rules.refused", "by": "engine", "data": REFUSED},
+        {"id": "beat-1", "do": "heartbeat", "by": "engine", "data": {"every_s": 60, "lane": 0}},
         {"id": "store-lost-1", "do": "store.lost", "by": "engine", "data": {"reason": "wiped", "known": 812}},
         {"id": "store-rewritten-1", "do": "store.rewritten", "by": "engine", "data": {"reason": "wiped", "cases": 2}},
     ]
