@@ -3,10 +3,12 @@
 A shard is a key; its state is the bytes of its drawer. There is no `notify_at` anywhere: after every batch the
 shard tells the process's due index when it next has something to say, and the source sends a tick then; and it
 tells which keys an erasure gave up, as often as it likes.
-The stored form is `(version, shard, bytes)`: plain data, so that no class path gets into a snapshot.
+The stored form is `(version, shard, bytes, checksum)`: plain data, so that no class path gets into a snapshot, and none
+of it is believed that a disk has altered.
 """
 
 from collections.abc import Callable, Iterable
+from zlib import crc32
 
 from bytewax.operators import StatefulBatchLogic
 
@@ -15,12 +17,31 @@ from cases.events import Event
 from cases.shard import Item
 from flows.erasures import Erasures
 from flows.indexes import DueIndex, KnownResponses
+from flows.run import StateError
 
-Stored = tuple[int, int, bytes | None]
+Stored = tuple[int, int, bytes | None, int] | tuple[int, int, bytes | None]
+"""The shorter one is from before there were checksums."""
 
 
-class SnapshotError(Exception):
-    """A snapshot that this release cannot read. Whose turn: the operator's, to run the release that wrote it."""
+class SnapshotError(StateError):
+    """A snapshot that cannot be read. Whose turn: the operator's; the text says what to do."""
+
+
+def checksum(*parts: bytes | None) -> int:
+    """Of what is stored."""
+    found = 0
+    for part in parts:
+        found = crc32(part or b"", found)
+    return found
+
+
+def check(what: str, expected: int, *parts: bytes | None) -> None:
+    """Raises SnapshotError when *parts* are not what was stored."""
+    if checksum(*parts) != expected:
+        raise SnapshotError(
+            f"the snapshot of {what} is not what was written: the disk under the recovery store has altered it. "
+            "Restore the state directory from a backup, on another disk"
+        )
 
 
 class ShardLogic(StatefulBatchLogic[Item, Event, Stored]):
@@ -55,14 +76,16 @@ class ShardLogic(StatefulBatchLogic[Item, Event, Stored]):
         return None
 
     def snapshot(self) -> Stored:
-        return (shards.VERSION, self._shard, self._body)
+        return (shards.VERSION, self._shard, self._body, checksum(self._body))
 
 
 def upgrade(stored: Stored | None) -> tuple[int, bytes | None]:
     """The shard and its drawer in the present form, from any form ever stored; shard -1 is a new one."""
     if stored is None:
         return -1, None
-    version, shard, body = stored
+    version, shard, body, *crc = stored
+    if crc:
+        check(f"shard {shard}", crc[0], body)
     try:
         return shard, shards.upgrade(version, body)
     except ValueError:

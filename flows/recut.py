@@ -119,7 +119,7 @@ def read_state(folder: Path) -> LaneState:
             return found.sinks[step]
 
         def watched(stored: Windowed | None) -> None:
-            if stored is not None and any(part is not None for part in stored[3:]):
+            if stored is not None and any(part is not None for part in stored[3:5]):
                 found.windows[stored[1]] = stored
 
         _run(Path(copy), opened, lambda: found.source, loaded, kept, watched)

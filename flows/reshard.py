@@ -22,6 +22,7 @@ from connectors.store_mark import StoreMark
 from feedback.decode import Decoder
 from feedback.layout import Layout, LayoutError, checked, conflict
 from feedback.records import Action, Envelope, Outcome, Response
+from flows.keyed import upgrade
 from flows.outages import merge
 from flows.recut import LaneState, read_state, regroup, write_state
 from flows.run import StateError
@@ -116,8 +117,8 @@ class _Cut:
         ends = [self._ends(lane) for lane in range(self._new.lanes)]
         for lane, state in enumerate(regroup(states, self._new, ends)):
             self._write(lane, state, waiting[lane])
-        bodies = [shards.upgrade(version, body) for s in states for version, _, body in s.drawers.values()]
-        bodies += [shards.upgrade(form, body) for s in states for _, _, form, _, body in s.windows.values()]
+        bodies = [upgrade(stored)[1] for s in states for stored in s.drawers.values()]
+        bodies += [shards.upgrade(form, body) for s in states for _, _, form, _, body, _ in s.windows.values()]
         return Resharded(
             cases=sum(len(shards.unpack(body).entries) for body in bodies),
             shards=len(bodies),

@@ -25,6 +25,7 @@ from feedback.instants import Instant
 from feedback.layout import DRAWERS
 from flows.erasures import Erasures
 from flows.indexes import DueIndex
+from flows.keyed import SnapshotError, check, checksum
 from rules.kinds import Dropped, Finding, Window, WindowFact
 from rules.kinds.drawer import Drawer
 from rules.model import Trigger
@@ -39,12 +40,8 @@ _KEY = "key"
 _TELLING = frozenset({"none", "programme", "theme", "attributes.site", "attributes.product", "attributes.agent"})
 """What a window may be keyed by so that its key may lie anywhere; every other key is sealed with its case."""
 
-Stored = tuple[int, int, int, bytes | None, bytes | None]
-"""(version, shard, form of the cases, keys of the windows, cases)."""
-
-
-class StoredWindowsError(Exception):
-    """Window state that this release cannot read. Whose turn: the operator's, to run the release that wrote it."""
+Stored = tuple[int, int, int, bytes | None, bytes | None, int]
+"""(version, shard, form of the cases, keys of the windows, cases, checksum of both)."""
 
 
 class Meter(Protocol):
@@ -119,16 +116,17 @@ class WindowStep:
     """One drawer: items in, events out. Under Bytewax and under virtual time alike."""
 
     def __init__(self, stored: Stored | None, due: DueIndex, meter: Meter, erasures: Erasures) -> None:
-        """Raises StoredWindowsError."""
+        """Raises SnapshotError."""
         self._due, self._meter, self._erasures = due, meter, erasures
         if stored is None:
-            stored = (VERSION, _NEW, shards.VERSION, None, None)
-        version, self._shard, form, keys, cases = stored
+            stored = (VERSION, _NEW, shards.VERSION, None, None, 0)
+        version, self._shard, form, keys, cases, crc = stored
         if version != VERSION:
-            raise StoredWindowsError(
+            raise SnapshotError(
                 f"windows are stored in form {version} and this release reads {VERSION}; "
                 "run the release that wrote them, or a later one"
             )
+        check(f"the windows of shard {self._shard}", crc, keys, cases)
         self._held = Drawer(keys, DRAWERS)
         self._body = shards.upgrade(form, cases)
         self._case_wake, _, erased = shards.summary(self._body)
@@ -189,7 +187,8 @@ class WindowStep:
         return not len(self._held) and self._body is None
 
     def stored(self) -> Stored:
-        return (VERSION, self._shard, shards.VERSION, self._held.pack(), self._body)
+        keys = self._held.pack()
+        return (VERSION, self._shard, shards.VERSION, keys, self._body, checksum(keys, self._body))
 
     @property
     def open_cases(self) -> int:

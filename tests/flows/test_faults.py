@@ -3,17 +3,25 @@
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from cases import shard as shards
 from connectors.keyspace import Keys
+from flows.erasures import Erasures
+from flows.indexes import DueIndex
+from flows.keyed import SnapshotError, checksum, upgrade
 from flows.run import StateError, recovery, trouble_of
+from flows.virtual import Uncounted
+from flows.watching import WindowStep
 from tests.storm import house
 
 MISUSE = 2
@@ -62,6 +70,19 @@ def opened(redis: Any) -> int:
     return sum(fields[b"type"] == b"tocsin.case.opened" for _, fields in entries)
 
 
+def flip(file: Path) -> None:
+    """One bit of the newest snapshot of some shard is another, as a disk without checksums may have it."""
+    with closing(sqlite3.connect(file)) as store:
+        rowid, blob = store.execute(
+            "SELECT rowid, ser_change FROM snaps WHERE step_id LIKE '%shards%' AND ser_change IS NOT NULL "
+            "ORDER BY snap_epoch DESC, length(ser_change) DESC LIMIT 1"
+        ).fetchone()
+        turned = bytearray(blob)
+        turned[len(turned) // 2] ^= 1
+        store.execute("UPDATE snaps SET ser_change = ? WHERE rowid = ?", (bytes(turned), rowid))
+        store.commit()
+
+
 def test_a_store_that_takes_no_more_ends_the_run_with_words_and_the_next_one_loses_nothing(
     feed: Path, store_url: str, redis: Any
 ) -> None:
@@ -78,10 +99,11 @@ def test_a_store_that_takes_no_more_ends_the_run_with_words_and_the_next_one_los
     [
         (lambda file: file.write_bytes(b"\xff" * file.stat().st_size), "is damaged"),
         (lambda file: os.truncate(file, 100), "is damaged"),
+        (lambda file: flip(file), "is not what was written"),
         (lambda file: file.unlink(), "is not whole"),
         (lambda file: file.write_bytes(b""), "is not whole"),
     ],
-    ids=["overwritten", "cut short", "removed", "emptied"],
+    ids=["overwritten", "cut short", "a bit turned", "removed", "emptied"],
 )
 def test_a_damaged_recovery_file_is_refused_and_a_backup_of_it_goes_on(
     feed: Path, store_url: str, redis: Any, damage: Callable[[Path], Any], words: str
@@ -129,3 +151,17 @@ def test_a_state_directory_that_was_put_back_goes_on_and_ends_where_the_lost_one
     again = tocsin_run(feed)
     assert again.returncode == 0, again.stderr
     assert f"{COUNT} cases are open, the clocks of {COUNT} run on" in again.stderr
+
+
+def test_what_was_stored_before_there_were_checksums_is_read_and_what_was_altered_since_is_not() -> None:
+    body = shards.step(5, None, []).body or b""
+    assert upgrade((shards.VERSION, 5, body or None)) == (5, body or None)
+    stored = (shards.VERSION, 5, b"as it was", checksum(b"as it was"))
+    with pytest.raises(SnapshotError, match="shard 5"):
+        upgrade((*stored[:2], b"as it is", stored[3]))
+
+
+def test_windows_that_a_disk_has_altered_are_not_believed() -> None:
+    version, shard, form, keys, cases, crc = WindowStep(None, DueIndex(), Uncounted(), Erasures()).stored()
+    with pytest.raises(SnapshotError, match="the windows of shard"):
+        WindowStep((version, shard, form, keys, cases, crc ^ 1), DueIndex(), Uncounted(), Erasures())
