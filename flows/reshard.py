@@ -118,7 +118,7 @@ class _Cut:
         for lane, state in enumerate(regroup(states, self._new, ends)):
             self._write(lane, state, waiting[lane])
         bodies = [upgrade(stored)[1] for s in states for stored in s.drawers.values()]
-        bodies += [shards.upgrade(form, body) for s in states for _, _, form, _, body, _ in s.windows.values()]
+        bodies += [shards.upgrade(form, body) for s in states for _, _, form, _, body, *_ in s.windows.values()]
         return Resharded(
             cases=sum(len(shards.unpack(body).entries) for body in bodies),
             shards=len(bodies),

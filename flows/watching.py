@@ -40,8 +40,8 @@ _KEY = "key"
 _TELLING = frozenset({"none", "programme", "theme", "attributes.site", "attributes.product", "attributes.agent"})
 """What a window may be keyed by so that its key may lie anywhere; every other key is sealed with its case."""
 
-Stored = tuple[int, int, int, bytes | None, bytes | None, int]
-"""(version, shard, form of the cases, keys of the windows, cases, checksum of both)."""
+Stored = tuple[int, int, int, bytes | None, bytes | None, int] | tuple[int, int, int, bytes | None, bytes | None]
+"""(version, shard, form of the cases, keys of the windows, cases, checksum of both); at first without the last."""
 
 
 class Meter(Protocol):
@@ -120,13 +120,14 @@ class WindowStep:
         self._due, self._meter, self._erasures = due, meter, erasures
         if stored is None:
             stored = (VERSION, _NEW, shards.VERSION, None, None, 0)
-        version, self._shard, form, keys, cases, crc = stored
+        version, self._shard, form, keys, cases, *crc = stored
         if version != VERSION:
             raise SnapshotError(
                 f"windows are stored in form {version} and this release reads {VERSION}; "
                 "run the release that wrote them, or a later one"
             )
-        check(f"the windows of shard {self._shard}", crc, keys, cases)
+        if crc:
+            check(f"the windows of shard {self._shard}", crc[0], keys, cases)
         self._held = Drawer(keys, DRAWERS)
         self._body = shards.upgrade(form, cases)
         self._case_wake, _, erased = shards.summary(self._body)

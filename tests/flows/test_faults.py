@@ -162,6 +162,6 @@ def test_what_was_stored_before_there_were_checksums_is_read_and_what_was_altere
 
 
 def test_windows_that_a_disk_has_altered_are_not_believed() -> None:
-    version, shard, form, keys, cases, crc = WindowStep(None, DueIndex(), Uncounted(), Erasures()).stored()
+    version, shard, form, keys, cases, *crc = WindowStep(None, DueIndex(), Uncounted(), Erasures()).stored()
     with pytest.raises(SnapshotError, match="the windows of shard"):
-        WindowStep((version, shard, form, keys, cases, crc ^ 1), DueIndex(), Uncounted(), Erasures())
+        WindowStep((version, shard, form, keys, cases, crc[0] ^ 1), DueIndex(), Uncounted(), Erasures())
