@@ -45,6 +45,10 @@ check: setup ## ruff, mypy strict, the architecture test
 storm: setup ## kill -9 engine, deliveries and Redis under load, ROUNDS times; nothing lost, nothing double (SEED=n repeats a plan)
 	$(BIN)/python -m tests.storm --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
+storm-kafka: setup ## the same with responses by Apache Kafka, whose broker is killed too
+	$(BIN)/python -m tests.kafka.parts
+	$(BIN)/python -m tests.storm --kafka --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
 bench-latency: setup ## arrival to readable in Redis, beside CASES open cases
 	$(BIN)/python -m benchmarks.bench_latency --cases $(CASES) $(ARGS)
 

@@ -33,6 +33,7 @@ from tests.storm.accounting import OPENED, Account, Said, Sent, Stored, said, se
 from tests.storm.people import People
 from tests.storm.processes import SOUND, Deliveries, Engine, Hung, Server
 from tests.storm.receiver import DeliveriesAccount, Receiver, deliveries_account, undelivered
+from tests.storm.topic import TopicFeed
 
 RATE = 200
 """Responses a second."""
@@ -45,6 +46,10 @@ SNAPSHOT_S = 2.5
 SHOWN = 10
 """Findings of each file that are printed."""
 
+ON_KAFKA = (
+    "broker", "broker and engine", "broker and redis+cut", "broker and everything", "broker, and again as it starts",
+)  # fmt: skip
+"""Besides `STRIKES`, where the responses come by a topic."""
 STRIKES = (
     "both+cut", "engine", "redis+cut", "engine, and again as it resumes", "redis", "both",
     "redis+cut, and again as it loads", "redis, then stop the engine", "none", "both, redis last",
@@ -62,15 +67,16 @@ class Round(msgspec.Struct, frozen=True):
     """Between two kills of one strike."""
 
 
-def plan(rounds: int, dice: random.Random) -> Iterator[Round]:
+def plan(rounds: int, dice: random.Random, *, kafka: bool = False) -> Iterator[Round]:
     """Every strike as often as every other, the hardest first; a darkness in four is long enough for late breaches."""
     deck: list[str] = []
+    hardest = ON_KAFKA[3] if kafka else STRIKES[0]
     for number in range(rounds):
         if not deck:
-            deck = list(STRIKES)
+            deck = [*STRIKES, *ON_KAFKA] if kafka else list(STRIKES)
             dice.shuffle(deck)
             if not number:
-                deck.append(deck.pop(deck.index(STRIKES[0])))
+                deck.append(deck.pop(deck.index(hardest)))
         long = number % 4 == 1
         yield Round(
             strike=deck.pop(),
@@ -113,14 +119,17 @@ class Feed:
 class Storm:
     """One storm over one house."""
 
-    def __init__(self, folder: Path, dice: random.Random, program: str) -> None:
+    def __init__(self, folder: Path, dice: random.Random, program: str, *, kafka: bool = False) -> None:
+        """With *kafka* the responses come by a topic, and its broker is killed too."""
         self._dice = dice
         self.server = Server(folder / "redis")
-        self.feed = Feed(folder / "feed.jsonl")
+        self.topic = TopicFeed(folder, RATE, BATCHES_S) if kafka else None
+        self.feed = self.topic or Feed(folder / "feed.jsonl")
         self.people = People(self.server.url)
         self.receiver = Receiver(random.Random(dice.random()))
-        settings = house.furnish(folder, self.receiver.url)
-        self.engine = Engine(folder, settings, self.feed.path, self.server.url, program)
+        settings = house.furnish(folder, self.receiver.url, self.topic.settings if self.topic else "")
+        followed = self.feed.path if isinstance(self.feed, Feed) else None
+        self.engine = Engine(folder, settings, followed, self.server.url, program)
         self.deliveries = Deliveries(folder, settings, self.server.url, program)
         self.kills: Counter[str] = Counter()
         self.cut_bytes = 0
@@ -143,6 +152,9 @@ class Storm:
         what = round_.strike
         if what.endswith("wipe"):
             self._hear_out()
+        if what.startswith("broker"):
+            self._kill_broker()
+            what = what.removeprefix("broker").removeprefix(" and ")
         if "deliveries" in what or what.startswith("everything"):
             self._kill_deliveries()
         if what == "redis, then stop the engine":
@@ -163,6 +175,9 @@ class Storm:
             self._wipe()
         time.sleep(round_.down_s)
         self._restore()
+        if what == ", and again as it starts":
+            time.sleep(round_.gap_s)
+            self._kill_broker()
         if what.startswith("engine, and again"):
             time.sleep(round_.gap_s)
             self._kill_engine()
@@ -187,6 +202,11 @@ class Storm:
         self.deliveries.kill()
         self.kills["deliveries"] += 1
 
+    def _kill_broker(self) -> None:
+        assert self.topic is not None
+        self.topic.broker.kill()
+        self.kills["broker"] += 1
+
     def _hear_out(self) -> None:
         """What people said is answered and in a snapshot: what waited in a store that is wiped nobody could have."""
         self.people.pause()
@@ -209,6 +229,8 @@ class Storm:
         for program in (self.server, self.engine, self.deliveries):
             if not program.is_up:
                 program.start()
+        if self.topic is not None and not self.topic.broker.is_running:
+            self.topic.broker.start()
 
     def end(self) -> None:
         """The load ends; everything that is due is said or its time runs out; the engine stops."""
@@ -280,8 +302,10 @@ def show(
     account: Account, posted: DeliveriesAccount, storm: Storm, rounds: int, seed: int, hung: list[str], took_s: float
 ) -> bool:
     """Print the figures and what is wrong; whether all is well."""
+    given_up = storm.topic.refused if storm.topic else []
     files = {
-        "lost": [*account.lost, *posted.lost], "doubled": account.doubled, "unmarked_late": account.unmarked_late,
+        "lost": [*account.lost, *posted.lost, *given_up], "doubled": account.doubled,
+        "unmarked_late": account.unmarked_late,
         "unfounded": account.unfounded, "disordered": [*account.disordered, *posted.disordered],
         "broken": account.broken, "altered": [*storm.receiver.wrong, *posted.altered],
         "crashed": [*storm.engine.crashes, *storm.deliveries.crashes], "hung": hung,
@@ -291,10 +315,11 @@ def show(
               "webhooks": len(storm.receiver.got), "webhooks_repeated": posted.repeats,
               "webhooks_wiped": posted.wiped, "cut_bytes": storm.cut_bytes}  # fmt: skip
     killed = storm.kills
-    kills = killed["engine"] + killed["redis"] + killed["deliveries"]
+    kills = killed["engine"] + killed["redis"] + killed["deliveries"] + killed["broker"]
     table = {
         "rounds, seed": f"{rounds}, {seed} ({took_s:.0f} s)",
         "kills": f"{kills}: {killed['engine']} of the engine, {killed['deliveries']} of deliveries, "
+        f"{killed['broker']} of Kafka, "
         f"{killed['redis']} of Redis, {killed['cut']} with its file cut, {killed['wiped']} with all of it wiped",
         **{name: f"{value:,}" for name, value in counts.items()},
         **{name: str(len(found)) for name, found in files.items()},
@@ -316,19 +341,20 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--broken", choices=sorted(broken.BUILDS), help="Run an engine made wrong on purpose.")
+    parser.add_argument("--kafka", action="store_true", help="Responses come by Apache Kafka, and it is killed too.")
     parser.add_argument("--keep", action="store_true", help="Keep the folder of a storm that went well, too.")
     asked = parser.parse_args()
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(1_000_000)
     dice = random.Random(seed)
     print(f"seed {seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="storm-"))
-    storm = Storm(folder, dice, broken.program(asked.broken) if asked.broken else SOUND)
+    storm = Storm(folder, dice, broken.program(asked.broken) if asked.broken else SOUND, kafka=asked.kafka)
     hung: list[str] = []
     began = time.monotonic()
     try:
         try:
             storm.begin()
-            for number, round_ in enumerate(plan(asked.rounds, dice), 1):
+            for number, round_ in enumerate(plan(asked.rounds, dice, kafka=asked.kafka), 1):
                 print(f"{number:>3}  {round_.strike}, down for {round_.down_s:.1f} s", flush=True)
                 storm.strike(round_)
             storm.end()
@@ -348,6 +374,8 @@ def main() -> int:
         storm.engine.kill()
         storm.server.kill()
         storm.receiver.close()
+        if storm.topic is not None:
+            storm.topic.broker.kill()
     if well and not asked.keep:
         shutil.rmtree(folder)
     else:

@@ -62,14 +62,14 @@ endpoints:
 """
 
 
-def furnish(folder: Path, hook: str = "") -> Path:
+def furnish(folder: Path, hook: str = "", more: str = "") -> Path:
     """Settings and rules, written into *folder*; the settings file. *hook* is the URL to which webhooks go."""
     for name, text in RULES.items():
         path = folder / "rules" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     settings = folder / "tocsin.yaml"
-    settings.write_text(SETTINGS + (ENDPOINT.format(url=hook, secret=SECRET) if hook else ""))
+    settings.write_text(SETTINGS + more + (ENDPOINT.format(url=hook, secret=SECRET) if hook else ""))
     return settings
 
 

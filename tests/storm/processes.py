@@ -194,12 +194,13 @@ class Program:
 
 
 class Engine(Program):
-    """`tocsin run`, following a file."""
+    """`tocsin run`, following a file, or reading the topic that its settings name."""
 
     name, says = "engine", b"events go to"
 
-    def __init__(self, folder: Path, settings: Path, feed: Path, url: str, program: str = SOUND) -> None:
-        super().__init__(folder, ["run", "--input", str(feed), "--follow", "--no-deliver"], settings, url, program)
+    def __init__(self, folder: Path, settings: Path, feed: Path | None, url: str, program: str = SOUND) -> None:
+        followed = [] if feed is None else ["--input", str(feed), "--follow"]
+        super().__init__(folder, ["run", *followed, "--no-deliver"], settings, url, program)
 
 
 class Deliveries(Program):

@@ -14,7 +14,7 @@ from connectors.redis_store import RedisStore
 from feedback.instants import Instant
 from tests.builders import START, book, engine, envelope
 from tests.storm import broken, house
-from tests.storm.__main__ import STRIKES, plan, stored
+from tests.storm.__main__ import ON_KAFKA, STRIKES, plan, stored
 from tests.storm.accounting import Account, Said, Sent, said, settle, still_owed
 
 COUNT = 20
@@ -130,3 +130,9 @@ def test_every_strike_comes_as_often_as_the_others_and_a_seed_repeats_the_plan()
     assert first[0].strike == "both+cut"
     deck = len(STRIKES)
     assert sorted(r.strike for r in first[:deck]) == sorted(r.strike for r in first[deck:]) == sorted(STRIKES)
+
+
+def test_a_storm_on_kafka_has_every_strike_and_the_brokers_own() -> None:
+    struck = [round_.strike for round_ in plan(len(STRIKES) + len(ON_KAFKA), random.Random(3), kafka=True)]
+    assert sorted(struck) == sorted([*STRIKES, *ON_KAFKA])
+    assert struck[0] == "broker and everything"
