@@ -163,7 +163,7 @@ def _steps(sheet: Sheet, node: YamlNode | None, start: Instant, zone: ZoneInfo, 
         if at < before:
             sheet.problem(found["at"], f"{written}, before the step above it ({rfc3339(before)})", "a later time")
         before = max(before, at)
-        known = [rule.id for rule in rules.rules]
+        known = [*(rule.id for rule in rules.rules), *(rule.window.rule for rule in rules.windows)]
         expect = found.get("expect")
         asks = any(name in found for name in ("includes", "fires", "spares", "cases"))
         yield Step(
