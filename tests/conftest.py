@@ -11,10 +11,18 @@ from connectors.embedded import Embedded
 from connectors.redis_link import client
 from tests.kafka.broker import Broker
 from tests.kafka.topics import MockKafka
+from tests.leftovers import running_in
 
 # A slow machine is not a wrong result: no test fails for the time that it took.
 settings.register_profile("tocsin", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tocsin")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No process that a test started outlives the tests."""
+    yield
+    assert running_in(tmp_path_factory.getbasetemp()) == []
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import pytest
 from connectors.keyspace import Keys
 from connectors.redis_link import client
 from feedback.instants import parse_instant
+from tests.leftovers import shut_down
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -167,8 +168,14 @@ def serving(house: Path) -> "Iterator[subprocess.Popen[str]]":
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+            shut_down(house / ".tocsin")
 
 
 def test_a_signal_to_the_whole_group_stops_the_server_after_the_engine(house: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from connectors.keyspace import Keys
 from connectors.redis_link import client
 from tests.console.test_cli import command, environment, until
+from tests.leftovers import shut_down
 
 SET = """
 set: mine
@@ -67,8 +68,9 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(tmp_path: Path) -> Iterator[House]:
+    yield House(tmp_path)
+    shut_down(tmp_path / ".tocsin")
 
 
 def test_an_edit_is_in_force_within_seconds_and_a_bad_one_is_not(house: House) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from tests.kafka.broker import Broker
 from tests.kafka.topics import contents, fill, fresh
+from tests.leftovers import shut_down
 
 pytestmark = pytest.mark.kafka
 
@@ -64,6 +65,13 @@ def running(folder: Path, servers: str, topic: str) -> Iterator[Engine]:
         engine.process.communicate()
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where an engine runs that is killed and started again; the embedded server outlives it until the end."""
+    yield tmp_path
+    shut_down(tmp_path / ".tocsin")
+
+
 def until(claim: Callable[[], Any]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not claim():
@@ -90,17 +98,17 @@ def opened(servers: str, topic: str) -> Counter[str]:
 
 
 @pytest.mark.core
-def test_kills_of_engine_and_broker_lose_nothing_and_open_nothing_twice(broker: Broker, tmp_path: Path) -> None:
+def test_kills_of_engine_and_broker_lose_nothing_and_open_nothing_twice(broker: Broker, folder: Path) -> None:
     source, events = fresh(broker), fresh(broker, 2)
-    (tmp_path / "tocsin.yaml").write_text(
+    (folder / "tocsin.yaml").write_text(
         f"outputs:\n  kafka: {{servers: '{broker.servers}', topic: {events}}}\nengine: {{epoch_ms: 200}}\n"
     )
     now_ms = int(time.time() * 1000)
     fill(broker.servers, source, [*responses(0, 300), b"\xff poison"], at_ms=now_ms)
-    with running(tmp_path, broker.servers, source) as engine:
+    with running(folder, broker.servers, source) as engine:
         until(lambda: engine.metric("tocsin_events_total") > 100)
     fill(broker.servers, source, responses(300, 300), first=400, at_ms=now_ms)
-    with running(tmp_path, broker.servers, source) as engine:
+    with running(folder, broker.servers, source) as engine:
         until(lambda: engine.metric("tocsin_events_total") > 100)
         broker.kill()
         try:
