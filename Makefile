@@ -64,6 +64,9 @@ bench-peers: setup ## the same job in Quix Streams, Faust, PyFlink, plain Bytewa
 bench-scale: setup ## one engine process and two on Apache Kafka, beside one and two bare scoring loops
 	$(BIN)/python -m benchmarks.bench_scale $(ARGS)
 
+bench-deliveries: setup ## 10,000 events waiting, half of the endpoints hanging: what that costs the others
+	$(BIN)/python -m benchmarks.bench_deliveries $(ARGS)
+
 bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
 	$(BIN)/python -m benchmarks.bench_throughput
 
