@@ -6,12 +6,16 @@ from hashlib import sha1
 from cases.events import Event
 from connectors import redis_script, redis_store
 from connectors.delivery_queue import Head
+from connectors.kafka_reader import KafkaReader
 from connectors.redis_store import RedisStore
 from connectors.webhooks import Delivered
+from feedback.records import Envelope
 from flows.carriers import Carried, WebhookCarrier
 
 EVERY = 500
 """One event in so many is dropped."""
+RECORD = 101
+"""One record of a topic in so many is passed over. Prime to ten: of ten responses, two open a case."""
 
 
 def without_dedupe() -> None:
@@ -53,7 +57,25 @@ def forgetting() -> None:
     WebhookCarrier.carry = carry_most  # type: ignore[method-assign]
 
 
-BUILDS: dict[str, Callable[[], None]] = {"dedupe": without_dedupe, "drop": dropping, "webhook": forgetting}
+def passing_over() -> None:
+    """The reader of Kafka counts a record in `RECORD` as read that it gave to nobody: a jump of offsets in silence."""
+    poll, count = KafkaReader.poll, 0
+
+    def poll_most(self: KafkaReader, limit: int) -> Sequence[Envelope]:
+        nonlocal count
+        kept = []
+        for envelope in poll(self, limit):
+            count += 1
+            if count % RECORD:
+                kept.append(envelope)
+        return kept
+
+    KafkaReader.poll = poll_most  # type: ignore[method-assign]
+
+
+BUILDS: dict[str, Callable[[], None]] = {
+    "dedupe": without_dedupe, "drop": dropping, "webhook": forgetting, "record": passing_over
+}  # fmt: skip
 
 
 def program(name: str) -> str:
