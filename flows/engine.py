@@ -432,6 +432,7 @@ class _Engine:
             done.set()
             thread.join(timeout=10)
             self._rule_watch.close()
+            self._keeping.close()
 
     def _refresh(self) -> None:
         now = time.time()

@@ -95,6 +95,10 @@ class Keeping:
             for what, length in self._retention.lengths(programme).items():
                 self._kept.labels(programme, what).set(length)
 
+    def close(self) -> None:
+        if self._retention is not None:
+            self._retention.close()
+
 
 def sizes(folder: Path) -> dict[str, int]:
     """Bytes of the files under *folder*, by part. What vanishes while it is measured counts for nothing."""
