@@ -23,6 +23,9 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     failing_since: float = 0.0
     reason: str = ""
     """Of the last failure."""
+    probes: int = 0
+    """Probes that failed since. Attempts that were under way when the probing began are none: they tell of one and the
+    same outage, which eight at once made to look like eight."""
     probe_at: float = 0.0
     paused_until: float = 0.0
     """The receiver asked for it (`Retry-After`)."""
@@ -61,13 +64,17 @@ def note(state: EndpointState, outcome: Outcome, now: float) -> EndpointState:
 def _failed(state: EndpointState, reason: str, pause_until: float, now: float) -> EndpointState:
     failures = state.failures + 1
     since = state.failing_since or now
-    wait = PROBE_S[min(max(failures - OPENS_AFTER, 0), len(PROBE_S) - 1)]
+    probes, probe_at = state.probes, state.probe_at
+    if failures >= OPENS_AFTER and now >= probe_at:
+        probes += state.is_probed
+        probe_at = now + PROBE_S[min(probes, len(PROBE_S) - 1)]
     given_up = failures >= OPENS_AFTER and now - since >= DISABLED_AFTER_S
     return EndpointState(
         failures=failures,
         failing_since=since,
         reason=reason,
-        probe_at=now + wait if failures >= OPENS_AFTER else 0.0,
+        probes=probes,
+        probe_at=probe_at,
         paused_until=max(state.paused_until, pause_until),
         disabled_at=state.disabled_at or (now if given_up else 0.0),
     )

@@ -34,9 +34,19 @@ def test_an_endpoint_that_keeps_failing_is_probed_one_attempt_at_a_time() -> Non
 
 
 def test_probes_grow_rarer_up_to_a_minute() -> None:
-    waits = [failed(OPENS_AFTER + n).probe_at - AT for n in range(8)]
+    state, waits = failed(OPENS_AFTER), []
+    for _ in range(8):
+        now = state.probe_at
+        state = note(state, FAILED, now)
+        waits.append(state.probe_at - now)
 
-    assert waits == [1, 2, 5, 15, 30, 60, 60, 60]
+    assert waits == [2, 5, 15, 30, 60, 60, 60, 60]
+
+
+def test_attempts_that_were_under_way_together_do_not_put_off_the_first_probe() -> None:
+    state = failed(OPENS_AFTER + 8)
+
+    assert (state.failures, state.probe_at) == (OPENS_AFTER + 8, AT + PROBE_S[0])
 
 
 def test_one_success_makes_it_well() -> None:
