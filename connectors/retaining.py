@@ -35,9 +35,9 @@ class Removed(msgspec.Struct):
 class Retention:
     """Looks after one store's programmes. `look` is called now and then, by one thread."""
 
-    def __init__(self, url: str, kept: Kept) -> None:
+    def __init__(self, url: str, kept: Kept, lanes: int = 1) -> None:
         self._redis = client(url, timeout_s=30.0)
-        self._kept = kept
+        self._kept, self._lanes = kept, range(lanes)
         self._from: dict[str, int] = {}
         """Programme to the place, in the order of opening, at which the next look at its cases goes on."""
 
@@ -53,13 +53,23 @@ class Retention:
         return removed
 
     def lengths(self, programme: str) -> dict[str, int]:
-        """Entries of each stream, and cases of any standing, by name."""
+        """Entries of each stream, those of all lanes together, and cases of any standing, by name."""
         keys = Keys(programme)
+        streams = [
+            *(("in", keys.of_lane(keys.inbox, lane)) for lane in self._lanes),
+            *(("actions", keys.of_lane(keys.actions, lane)) for lane in self._lanes),
+            ("events", keys.events),
+            ("dead", keys.dead),
+        ]
         pipe = self._redis.pipeline(transaction=False)
-        for key in (keys.inbox, keys.actions, keys.events, keys.dead):
+        for _, key in streams:
             pipe.xlen(key)
         pipe.zcard(keys.cases)
-        return dict(zip(("in", "actions", "events", "dead", "cases"), pipe.execute(), strict=True))
+        *lengths, cases = pipe.execute()
+        found = {"cases": int(cases)}
+        for (name, _), length in zip(streams, lengths, strict=True):
+            found[name] = found.get(name, 0) + int(length)
+        return found
 
     def close(self) -> None:
         self._redis.close()

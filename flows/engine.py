@@ -217,7 +217,7 @@ class _Engine:
         self._records = Records(url)
         self._cases = CaseGauges(self.registry, self._records, self._programmes, self._people)
         self._streams: list[tuple[str, RedisStreamReader]] = []
-        retention = Retention(url, kept(settings.retention)) if store.lane == 0 else None
+        retention = Retention(url, kept(settings.retention), store.layout.lanes) if store.lane == 0 else None
         self._keeping = Keeping(self.registry, retention, state, self._programmes)
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0

@@ -55,6 +55,14 @@ def test_events_go_after_their_time_and_dead_letters_after_theirs(redis: Any, ur
     assert ages(redis, KEYS.dead) == [89]
 
 
+def test_the_streams_of_every_lane_are_counted(redis: Any, url: str) -> None:
+    for lane, entries in enumerate((1, 2, 3)):
+        put(redis, KEYS.of_lane(KEYS.inbox, lane), *range(entries, 0, -1))
+    put(redis, KEYS.of_lane(KEYS.actions, 1), 1)
+    forever = Kept(events=None, dead_letters=None, closed_cases=None)
+    assert Retention(url, forever, 2).lengths("default") == {"in": 3, "actions": 1, "events": 0, "dead": 0, "cases": 0}
+
+
 def test_for_ever_is_for_ever(redis: Any, url: str) -> None:
     put(redis, KEYS.events, 4000)
     assert retention(url).look("default", Instant(NOW)).events == 0
