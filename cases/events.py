@@ -22,7 +22,7 @@ TYPES = frozenset(
         "milestone.reached",
         "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
         "owner.missing", "rules.changed", "rules.refused", "heartbeat", "item.quarantined", "store.lost",
-        "store.rewritten", "case.erased",
+        "store.rewritten", "case.erased", "model.changed", "model.set_aside",
     }
 )  # fmt: skip
 """Event types without their `tocsin.` prefix."""

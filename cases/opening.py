@@ -66,7 +66,7 @@ def open_case(
         _why(triggers),
         rules=_rules(triggers),
         response=shown(response),
-        reading=read(reading),
+        **how_read(reading),
     )
     for trigger in triggers:
         new_issue(telling, trigger.case, trigger.issue, at)
@@ -172,7 +172,7 @@ def join(telling: Telling, response: Response, reading: Reading, triggers: list[
         _which(response, digest),
         **data,
         response=shown(response),
-        reading=read(reading),
+        **how_read(reading),
     )
 
 
@@ -189,7 +189,7 @@ def update(telling: Telling, response: Response, reading: Reading, triggers: lis
         _which(response, digest),
         **data,
         response=shown(response),
-        reading=read(reading),
+        **how_read(reading),
     )
 
 
@@ -251,6 +251,12 @@ def shown(response: Response) -> dict[str, Any]:
     return whole
 
 
+def how_read(reading: Reading) -> dict[str, Any]:
+    """`reading`, and `risk_words` apart from it: they are the customer's own, and are sealed."""
+    words = {"risk_words": reading.risk_words} if reading.risk_words else {}
+    return {"reading": read(reading), **words}
+
+
 def read(reading: Reading) -> dict[str, Any]:
     """A reading as events carry it."""
     found: dict[str, Any] = {"language": reading.language}
@@ -264,6 +270,12 @@ def read(reading: Reading) -> dict[str, Any]:
         found["intents"] = reading.intents
     if reading.bands:
         found["bands"] = reading.bands
+    if reading.risk is not None:
+        found["risk"] = reading.risk
+    if reading.suggested:
+        found["suggested"] = reading.suggested
+    if reading.scored_by:
+        found["scored_by"] = reading.scored_by
     return found
 
 

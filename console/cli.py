@@ -29,8 +29,8 @@ from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
 from console import lanes as lanes_
+from console import learned, pausing, prove
 from console import notify as notify_
-from console import pausing, prove
 from console.beside import Beside
 from console.cases import case_lines, case_table
 from console.deliver import Asked, deliver_until_stopped, look_at_deliveries
@@ -41,6 +41,7 @@ from feedback.instants import Instant, parse_instant, parse_span, rfc3339
 from feedback.records import Action, Verb
 from flows.books import BookError
 from flows.engine import VERSION, Running, redis_at, run_engine
+from flows.models import ModelError
 from flows.reshard import reshard as reshard_
 from flows.run import StateError, Stop
 from flows.settings import DEFAULT_FILE, Settings, SettingsError, load
@@ -83,7 +84,7 @@ def main() -> None:
         app()
     except (SettingsError, StateError, EmbeddedError, BookError, inputs_.InputError) as error:
         fail(str(error), 2)
-    except prove.ProveError as error:
+    except (prove.ProveError, ModelError) as error:
         fail(str(error), 2)
     except RuleFileErrors as errors:
         fail(f"{errors}\n{len(errors.problems)} problems; nothing was started. `tocsin check` shows them too.", 1)
@@ -116,6 +117,7 @@ def settings_of(file: Path | None, state: Path | None, redis: str) -> Settings:
 
 
 prove.register(app)
+learned.register(app)
 
 
 @app.callback()

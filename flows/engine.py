@@ -46,8 +46,10 @@ from flows.hearing import Hearing
 from flows.heart import Heart
 from flows.indexes import DueIndex, KnownResponses
 from flows.keeping import Keeping, kept
-from flows.lane import Input, Lane, LaneSource, State
+from flows.lane import Input, Lane, LaneSource, State, in_force
+from flows.learning import Learning, ModelFeed
 from flows.metrics import EngineMetrics
+from flows.models import ModelShelf
 from flows.order import OrderLog
 from flows.outages import Outages
 from flows.placing import Placing, Topics, agree, check_inputs, tell_where
@@ -57,6 +59,7 @@ from flows.run import StateError, Stop, run_flow
 from flows.settings import Settings, SettingsError
 from flows.stores import Store, owned, read_shape
 from flows.suspects import Suspects
+from flows.timetable import InForce
 from rules.problems import RuleFileErrors
 
 log = structlog.get_logger()
@@ -134,6 +137,7 @@ def run_engine(
                     erasures=engine.erasures,
                 )
                 store.begin([step.step_id for step in flow.substeps])
+                opened.callback(engine.close)
                 epoch = timedelta(milliseconds=settings.engine.epoch_ms)
                 run_flow(flow, store.folder, epoch=epoch, workers=workers)
         return engine.ended()
@@ -199,6 +203,9 @@ class _Engine:
         self._jumped = False
         self._outages = Outages(state / "time")
         self._shelf = BookShelf(state / "books", settings.metrics)
+        self._models = ModelShelf(state / "models")
+        self._taught = Records(url, vault)  # of its own, for the thread that learns
+        self._learning = Learning(self._models, settings.metrics, self._taught.case)
         self._rules = {name: programme.rules for name, programme in settings.programmes.items()}
         self._programmes = sorted(settings.programmes)
         self._lane: Lane | None = None
@@ -232,10 +239,11 @@ class _Engine:
             known=self.known,
             clock=self._clock,
             meter=self.metrics,
-            changed=self._changed,
             outages=self._outages,
             suspects=Suspects(state / "time"),
             erasures=self.erasures,
+            open_models=self._models.open,
+            pupil=self._learning,
         )
 
     def _read_rules(self) -> Book | None:
@@ -308,10 +316,6 @@ class _Engine:
         control = {"kind": "control", "id": id_, "do": do, "by": "engine", "data": data}
         self._own.append([(msgspec.json.encode(control), "control", self._programmes[0], "", "engine")])
 
-    def _changed(self, book: str) -> None:
-        if self._lane is not None:
-            self._lane.book = book
-
     def _open_lane(self, state: State | None) -> Lane:
         positions: dict[str, str] = state["positions"] if state else {}
         retain_s = self._settings.journals_retain_s
@@ -320,9 +324,16 @@ class _Engine:
         self._controls = Controls("control", controls, positions.get("control"), self._programmes[0])
         self._own_controls = Controls("engine", self._own, positions.get("engine"), self._programmes[0])
         self._heart = Heart(self._settings.engine.heartbeat_s, self._place.lane, self._own_controls.put)
-        book = self._take_up_rules(state["book"] if state else None, controls)
-        self.hearing.begin(book.hash)
+        before = in_force(state) if state else None
+        book = self._take_up_rules(before.book if before else None, controls)
+        judged_by = before or InForce(book.hash)
+        self.hearing.begin(judged_by)
+        versions = Journal(self._place.folder / "journals" / ModelFeed.name, retain_s=retain_s)
+        place = positions.get(ModelFeed.name)
+        self._learning.begin(_announced(versions, place) or judged_by.models.newest)
+        feed = ModelFeed(versions, place, self._learning.announced, self._programmes[0])
         inputs = [
+            Input(feed, place, binding=True),
             Input(self._controls, positions.get("control"), binding=True),
             Input(self._own_controls, positions.get("engine"), binding=True),
         ]
@@ -342,7 +353,7 @@ class _Engine:
             inputs.append(Input(open_reader(positions.get(name)), positions.get(name), binding=False))
         self._lane = Lane(
             inputs,
-            book=book.hash,
+            in_force=judged_by,
             due=self.due,
             clock=self._clock,
             stopping=self._stop,
@@ -350,6 +361,7 @@ class _Engine:
             meter=self.metrics,
             outages=self._outages,
             rewriting=self._rewriting,
+            foresee=self.hearing.foresee,
             erasures=self.erasures,
             order=OrderLog(self._place.folder / "order"),
             since=state.get("order") if state else 0,
@@ -479,8 +491,18 @@ class _Engine:
         return {key: calendar.text for key, calendar in list(self._shelf.calendars.items())}
 
     def _people(self, programme: str) -> Iterable[str]:
-        rules = self._shelf.open(self._lane.book).sets.get(programme) if self._lane is not None else None
+        rules = self._shelf.open(self._lane.in_force.book).sets.get(programme) if self._lane is not None else None
         return rules.roster.people if rules is not None else ()
+
+    def close(self) -> None:
+        """Stop learning; what was learned since the last version is announced to the next run."""
+        self._learning.close()
+        self._taught.close()
+        if self._learning.announced:
+            journal = Journal(self._place.folder / "journals" / ModelFeed.name)
+            feed = ModelFeed(journal, None, self._learning.announced, self._programmes[0])
+            feed.announce()
+            feed.close()
 
     def ended(self) -> Ended:
         self._records.keep_calendars(self._calendars())
@@ -488,6 +510,13 @@ class _Engine:
         clocks = [self._records.clocks(p) for p in self._programmes]
         self._records.close()
         return Ended(open_cases=sum(counted), clocks=sum(clocks), stopped=self._stop())
+
+
+def _announced(journal: Journal, place: str | None) -> str:
+    """The version that the stream is told of next, from which learning goes on; empty when it knows all."""
+    if journal.last is None or int(place or 0) >= journal.end:
+        return ""
+    return str(msgspec.json.decode(journal.last.raw)["data"]["model"])
 
 
 def journal_of(state: Path, name: str) -> Path:

@@ -12,6 +12,7 @@ from feedback.records import Response
 from flows.books import Book
 from rules.judge import Outcome, facts_of
 from rules.judge import explain as ask
+from scoring.models import Models
 
 
 class RuleSaid(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +34,14 @@ class RuleSaid(msgspec.Struct, frozen=True, kw_only=True):
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
     response: dict[str, Any]
     reading: dict[str, Any]
-    """Language, sentiment (or why there is none), themes, intents, bands."""
+    """Language, sentiment (or why there is none), themes, intents, bands, the learned risk and suggested themes."""
     rules: tuple[RuleSaid, ...]
 
 
-def explain(book: Book, response: Response) -> Explained:
-    """Every rule of *book* asked about *response*, in the order of its file."""
+def explain(book: Book, response: Response, models: Models | None = None) -> Explained:
+    """Every rule of *book* asked about *response*, scored by *models* (VADER alone without), in the file's order."""
     rules = book.sets[response.programme]
-    reading = book.reader(response.programme).read(response)
+    reading = (models or Models()).read(response, book.reader(response.programme).read(response))
     facts = facts_of(rules, response, reading)
     return Explained(
         response=shown(response),

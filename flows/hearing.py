@@ -1,13 +1,14 @@
 """Hearing: a record becomes a response or an action, is scored and judged, and goes to the shard it concerns.
 
-The rules in force are the only memory here, and only a control item of the stream changes them, so a resume
-judges each response by the rules it was judged by before. What fails here fails for one record: it becomes an
+The rules and the models in force are the only memory here, and only a control item of the stream changes them, so
+a resume judges each response by what it was judged by before. What fails here fails for one record: it becomes an
 `item.quarantined` event with its traceback, the original goes to the dead letters, and the next record is read.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from cases.events import Event, caseless
@@ -26,8 +27,10 @@ from flows.engine_time import EngineClock
 from flows.erasures import Erasures
 from flows.indexes import KnownResponses
 from flows.lane import Given
+from flows.models import ModelError
 from flows.outages import Outages
 from flows.suspects import Suspects
+from flows.timetable import LEARNING, InForce, Timetable
 from flows.watching import Watch, Windows, as_remembered, watch_key
 from rules.judge import judge
 from rules.kinds import WindowFact
@@ -35,6 +38,8 @@ from rules.kinds.drawer import drawer_of
 from rules.model import RuleFailure
 from rules.ruleset import difference
 from rules.watching import watch
+from scoring.models import VADER, Models
+from scoring.reading import Reading
 
 log = structlog.get_logger()
 
@@ -58,6 +63,16 @@ class Meter(Protocol):
     def actions(self, outcome: str) -> None: ...
 
 
+class Pupil(Protocol):
+    """Who learns from the stream; returns at once (`learning.py`)."""
+
+    def heard(self, response: Response, reading: Reading) -> None: ...
+    def acted(self, action: Action) -> None: ...
+    def ended(self, outcome: Outcome) -> None: ...
+    def restart(self, version: str) -> None: ...
+    def scored_by(self, version: str) -> None: ...
+
+
 class Hearing:
     """The step. `hear` takes a batch of the lane and gives what the shards and the sinks are to have."""
 
@@ -72,21 +87,27 @@ class Hearing:
         meter: Meter,
         outages: Outages,
         suspects: Suspects | None = None,
-        changed: Callable[[str], None] = lambda _: None,
         erasures: Erasures | None = None,
+        open_models: Callable[[str], Models] = lambda _: Models(),
+        pupil: Pupil | None = None,
     ) -> None:
+        """*pupil* is told what the stream teaches; nothing of what it makes of it comes back but as a control."""
         self._decoder, self._open_book = decoder, open_book
         self._layout, self._lane = Layout(shards=shards), 0
-        self._known, self._clock, self._meter, self._changed = known, clock, meter, changed
+        self._known, self._clock, self._meter = known, clock, meter
         self._outages, self._suspects = outages, suspects or Suspects()
         self._erasures = erasures or Erasures()
         self._keys: Keys | None = self._erasures.vault
+        self._open_models, self._pupil = open_models, pupil
         self._book: Book | None = None
         self._windows = Windows({})
+        self._timetable = Timetable()
+        self._opened = "", Models()
 
-    def begin(self, book: str) -> None:
-        """Judge by the rules stored as *book*: what a resume begins with. Raises BookError."""
-        self._take_up(self._open_book(book))
+    def begin(self, in_force: InForce) -> None:
+        """Judge by what a resume begins with. Raises BookError; a version that is gone is told of when it scores."""
+        self._take_up(self._open_book(in_force.book))
+        self._timetable = in_force.models
 
     def _take_up(self, book: Book) -> None:
         self._book, self._windows = book, Windows(book.sets)
@@ -124,6 +145,41 @@ class Hearing:
                 heard.append((UNKEYED, sealed_original(event, self._erasures)))
         self._suspects.done()
         return heard
+
+    def foresee(self, envelope: Envelope, in_force: InForce) -> InForce:
+        """What will be judged by once *envelope* has been heard, if it was *in_force* before. Changes nothing."""
+        if b'"control"' not in envelope.raw:
+            return in_force
+        record = self._decoder.decode(envelope)
+        if not isinstance(record, Control):
+            return in_force
+        try:
+            if record.do == "rules":
+                return msgspec.structs.replace(in_force, book=self._open_book(str(record.data.get("book", ""))).hash)
+            if record.do == "model":
+                return msgspec.structs.replace(in_force, models=self._follow(in_force.models, record))
+        except (BookError, ModelError):
+            return in_force  # it will be refused, with its reason, when it is heard
+        return in_force
+
+    def _follow(self, timetable: Timetable, control: Control) -> Timetable:
+        """The timetable after a change of version. Raises ModelError."""
+        after = timetable.obey(control)
+        if after is None:
+            raise ModelError("it was learned on from a version that is no longer the newest")
+        self._open_models(after.newest)
+        return after
+
+    def _models_at(self, received_at: Instant) -> Models:
+        """What scores a response that was received then."""
+        version = self._timetable.at(received_at)
+        if version != self._opened[0]:
+            try:
+                self._opened = version, self._open_models(version)
+            except ModelError as error:
+                log.error("model.gone", model=version, scored_by=VADER, error=str(error))
+                self._opened = version, Models()
+        return self._opened[1]
 
     def _item(self, shard: int, what: Judged | Action | Tick | Restate, seen_at: Instant) -> Item:
         return Item(
@@ -164,7 +220,8 @@ class Hearing:
             case Control():
                 self._obey(record, heard)
             case Outcome():
-                pass  # kept in the input stream, for the models that learn from it
+                if self._pupil is not None:
+                    self._pupil.ended(record)
 
     def _hear_response(self, response: Response, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
         layout, partition = self._layout, part_of(envelope.position)
@@ -177,6 +234,10 @@ class Hearing:
                 return
         book = self.book
         reading = book.reader(response.programme).read(response)
+        if self._pupil is not None:
+            self._pupil.heard(response, reading)
+        if book.sets[response.programme].asks_learned:
+            reading = self._models_at(response.received_at).read(response, reading)
         judgement = judge(book.sets[response.programme], response, reading)
         if self._windows.by_id:
             watched = watch(book.sets[response.programme], response, reading)
@@ -196,6 +257,8 @@ class Hearing:
         if judgement.triggers:
             self._known.add(key, shard)
         self._meter.responses("fired" if judgement.triggers else "update")
+        if not reading.scored_by:
+            reading = self._models_at(response.received_at).read(response, reading)
         judged = Judged(response=response, reading=reading, triggers=judgement.triggers)
         heard.append((shard_key(shard), self._item(shard, judged, seen_at)))
 
@@ -210,6 +273,8 @@ class Hearing:
             heard.append((UNKEYED, refused(action, refusal, seen_at)))
             return
         self._meter.actions("taken")
+        if self._pupil is not None:
+            self._pupil.acted(action)
         heard.append(self._for_shard(shard, action, action.received_at, seen_at))
 
     def _obey(self, control: Control, heard: list[Heard]) -> None:
@@ -220,6 +285,9 @@ class Hearing:
         if control.do in _TELLING:
             data = {**control.data, "detected_at": rfc3339(control.received_at)}
             heard += self._for_all(control, self.book, lambda _: data)
+            return
+        if control.do == "model":
+            self._take_up_model(control, heard)
             return
         if control.do != "rules":
             log.error("control.unknown", do=control.do, id=control.id)
@@ -232,12 +300,50 @@ class Hearing:
             return
         before = self.book
         self._take_up(book)
-        self._changed(book.hash)
         log.info("rules.changed", before=before.hash, after=book.hash)
         heads = {"before": before.hash, "after": book.hash, "by": control.by}
         heard += self._for_all(
             control, book, lambda p: {**heads, "rules": difference(before.sets.get(p), book.sets[p])}, "rules.changed"
         )
+
+    def _take_up_model(self, control: Control, heard: list[Heard]) -> None:
+        """Score by another version from its time on; say so, and where it sets the learned risk aside."""
+        before = self._timetable.newest
+        try:
+            after = self._follow(self._timetable, control)
+            models = self._open_models(after.newest)
+        except ModelError as error:
+            log.error("model.refused", model=control.data.get("model"), by=control.by, error=str(error))
+            if self._pupil is not None:
+                self._pupil.restart(before)  # what it learns on from must be what scores
+            return
+        self._timetable = after
+        if self._pupil is not None:
+            self._pupil.scored_by(after.newest)
+            if control.by != LEARNING:
+                self._pupil.restart(after.newest)
+        log.info("model.changed", before=before, after=after.newest, by=control.by)
+        versions = {"before": before or VADER, "after": after.newest or VADER}
+        since = rfc3339(after.changes[-1][0])
+        for programme in self.book.sets:
+            told: dict[str, Any] = {**versions, "by": control.by, "since": since}
+            event = caseless("model.changed", programme, control.received_at, (control.id,), told)
+            heard.append((UNKEYED, event))
+        for (programme, language), standing in models.set_aside_since(self._earned(before)).items():
+            if programme in self.book.sets:
+                told = {
+                    **versions, "language": language, "reason": standing.reason, "labels": standing.labels,
+                    "learned_auc": round(standing.learned_auc, 4), "vader_auc": round(standing.vader_auc, 4),
+                    "since": since,
+                }  # fmt: skip
+                event = caseless("model.set_aside", programme, control.received_at, (control.id, language), told)
+                heard.append((UNKEYED, event))
+
+    def _earned(self, version: str) -> Models:
+        try:
+            return self._open_models(version)
+        except ModelError:
+            return Models()  # told of when it was to score
 
     def _for_all(
         self, control: Control, book: Book, data: Callable[[str], dict[str, Any]], type_: str = ""

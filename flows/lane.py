@@ -28,6 +28,7 @@ from flows.indexes import DueIndex
 from flows.order import Entry, OrderLog, Ticked, is_behind
 from flows.outages import Outages
 from flows.rewriting import Rewriting
+from flows.timetable import InForce, Timetable
 
 log = structlog.get_logger()
 
@@ -51,8 +52,9 @@ RECORD_US, BYTE_US, TICK_US = 40, 0.25, 40
 """The estimate: measured with the shipped rules, 40 us for a short response and 0.25 us for each further byte."""
 
 State = dict[str, Any]
-"""`version` (1), `book` (hash of the rules in force), `positions` (reader to the last record given out),
-`order` (where the order of what follows is written; absent in older snapshots)."""
+"""`version` (1), `book` (hash of the rules in force), `models` (versions, each with the received time from which on;
+absent in older snapshots), `positions` (reader to the last record given out), `order` (where the order of what follows
+is written; absent in older snapshots)."""
 
 Given = tuple[Envelope | Tick | Restate, Instant]
 """What the lane gives out, and the engine time at which it did."""
@@ -136,7 +138,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         self,
         inputs: Sequence[Input],
         *,
-        book: str,
+        in_force: InForce,
         due: DueIndex,
         clock: EngineClock,
         stopping: Callable[[], bool],
@@ -144,21 +146,24 @@ class Lane(StatefulSourcePartition[Given, State]):
         meter: Meter,
         outages: Outages,
         rewriting: Rewriting | None = None,
+        foresee: Callable[[Envelope, InForce], InForce] = lambda _, in_force: in_force,
         erasures: Erasures | None = None,
         order: OrderLog | None = None,
         since: int | None = None,
     ) -> None:
-        """*ends*: stop when the inputs are exhausted, instead of waiting for more.
+        """*foresee* says which rules and models a record will put in force: the snapshot that has it given out names
+        them, and may be taken before it is heard. *ends*: stop when the inputs are exhausted, and wait for no more.
 
         What is written in *order* since the snapshot of the number *since* (0: since the beginning) is given out
         first, as it was; None when that snapshot knew of no order.
         """
         self.inputs = list(inputs)
-        self.book = book
-        """Hash of the rules in force; the judging step tells it of a change."""
+        self.in_force = in_force
+        """Once everything given out has been heard."""
         self._due, self._clock, self._stopping, self._ends = due, clock, stopping, ends
         self._meter, self._outages = meter, outages
         self._rewriting = rewriting or Rewriting(None, 0)
+        self._foresee = foresee
         self._erasures = erasures or Erasures()
         self.elsewhere: dict[str, str] = {}
         """Positions of readers that are not open this time; kept in every snapshot for when they are again."""
@@ -216,6 +221,7 @@ class Lane(StatefulSourcePartition[Given, State]):
                 envelope, more = source.take_until(entry.position)
                 if envelope is not None:
                     given.append((envelope, seen_at))
+                    self.in_force = self._foresee(envelope, self.in_force)
                     self._order.taken(entry.reader, envelope.position)
                     room -= RECORD_US + BYTE_US * len(envelope.raw)
                     continue
@@ -279,6 +285,7 @@ class Lane(StatefulSourcePartition[Given, State]):
             while source.waiting and room > 0 and source.waiting[0].received_at <= other:
                 envelope = source.take()
                 given.append((envelope, seen_at))
+                self.in_force = self._foresee(envelope, self.in_force)
                 self._order.taken(source.reader.name, envelope.position)
                 room -= RECORD_US + BYTE_US * len(envelope.raw)
 
@@ -299,12 +306,24 @@ class Lane(StatefulSourcePartition[Given, State]):
                 if (position := durable.get(source.reader.name)) is not None:
                     source.reader.release(position)
         self._erasures.snapshotted([*(source.reader for source in self.inputs), *self.shelved])
-        return {"version": 1, "book": self.book, "positions": {**self.elsewhere, **positions}, "order": order}
+        return {
+            "version": 1,
+            "book": self.in_force.book,
+            "models": [list(change) for change in self.in_force.models.changes],
+            "positions": {**self.elsewhere, **positions},
+            "order": order,
+        }
 
     def close(self) -> None:
         self._order.close()
         for source in self.inputs:
             source.reader.close()
+
+
+def in_force(state: State) -> InForce:
+    """What a snapshot says was judged by."""
+    models = Timetable(tuple((Instant(since), version) for since, version in state.get("models", ())))
+    return InForce(state["book"], models if models.changes else Timetable())
 
 
 class LaneSource(FixedPartitionedSource[Given, State]):

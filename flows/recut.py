@@ -30,8 +30,10 @@ from flows.watching import watch_key
 
 SINKS = {"sink_0": "redis", "sink_1": "kafka"}
 """Steps that keep what a store may not have yet, and their one partition."""
-OURS = ("control", "engine", "carried")
-"""Readers of the lane's own journals: their places mean nothing elsewhere, what is unread of them is carried over."""
+MODELS = "models"
+"""The reader of versions of the learned models: those that were not heard yet are learned again."""
+OURS = ("control", "engine", "carried", MODELS)
+"""Readers of the lane's own journals: their places mean nothing elsewhere. What is unread of them is carried over."""
 EPOCH = timedelta(seconds=10)
 
 
@@ -63,6 +65,8 @@ def regroup(before: Sequence[LaneState], layout: Layout, places: Sequence[Mappin
         raise StateError(
             "the lanes stopped with different rules in force; run them once more with the rules as they are, and stop"
         )
+    # Each lane had learned by itself; all of the new ones go on from what the first of them has.
+    models = next(({"models": s.source["models"]} for s in before if s.source and "models" in s.source), {})
     sinks: dict[str, list[bytes]] = {}
     for state in before:
         for step, waiting in state.sinks.items():
@@ -71,7 +75,7 @@ def regroup(before: Sequence[LaneState], layout: Layout, places: Sequence[Mappin
     for lane in range(layout.lanes):
         drawers = {s: d for state in before for s, d in state.drawers.items() if layout.lane_of(s) == lane}
         positions = {**_shared_out(before, layout, lane), **places[lane]}
-        source = {"version": 1, "book": books.copy().pop(), "positions": positions} if books else None
+        source = {"version": 1, "book": books.copy().pop(), "positions": positions, **models} if books else None
         windows = {s: w for state in before for s, w in state.windows.items() if layout.lane_of(s) == lane}
         after.append(LaneState(source=source, drawers=drawers, sinks=dict(sinks), windows=windows))
     return after

@@ -20,6 +20,7 @@ from feedback.records import Envelope, Response
 from flows.books import Book
 from flows.explaining import explain
 from flows.virtual import VirtualEngine
+from scoring.models import Models
 
 SAMPLES = 3
 """Responses shown for each rule and side of a comparison."""
@@ -157,10 +158,12 @@ class Change(msgspec.Struct, kw_only=True):
 class Side:
     """One engine of a replay, with its book and what it said."""
 
-    def __init__(self, book: Book, metrics: Mapping[str, Metric], start: Instant, shards: int) -> None:
-        self.book = book
+    def __init__(
+        self, book: Book, metrics: Mapping[str, Metric], start: Instant, shards: int, models: Models | None
+    ) -> None:
+        self.book, self._models = book, models
         self.decoder = Decoder(metrics, frozenset(book.sets))
-        self.engine = VirtualEngine(book, self.decoder, start=start, shard_count=shards)
+        self.engine = VirtualEngine(book, self.decoder, start=start, shard_count=shards, models=models)
         self.tally = Tally()
 
     def hear(self, envelope: Envelope) -> list[Event]:
@@ -170,7 +173,7 @@ class Side:
         return events
 
     def why_not(self, response: Response, rule: str) -> str:
-        verdict = next((v for v in explain(self.book, response).rules if v.rule == rule), None)
+        verdict = next((v for v in explain(self.book, response, self._models).rules if v.rule == rule), None)
         if verdict is None:
             return "no rule of that id"
         return "it joined a case that was open" if verdict.fired else verdict.words
@@ -196,16 +199,20 @@ def replay(
     shards: int,
     compare: Book | None = None,
     until: Instant | None = None,
+    models: Models | None = None,
 ) -> Replayed | None:
-    """Have *envelopes* heard, in order of their received time, then let time pass to *until*. None: no record."""
+    """Have *envelopes* heard, in order of their received time, then let time pass to *until*. None: no record.
+
+    *models* score every response; VADER alone without.
+    """
     a: Side | None = None
     b: Side | None = None
     changes: dict[str, Change] = {}
     for envelope in envelopes:
         if a is None:
             start = Instant(int(envelope.received_at))
-            a = Side(book, metrics, start, shards)
-            b = None if compare is None else Side(compare, metrics, start, shards)
+            a = Side(book, metrics, start, shards, models)
+            b = None if compare is None else Side(compare, metrics, start, shards, models)
         said = a.hear(envelope)
         if b is not None:
             other = b.hear(envelope)

@@ -24,7 +24,7 @@ from feedback.layout import Layout, LayoutError, checked, conflict
 from feedback.records import Action, Envelope, Outcome, Response
 from flows.keyed import upgrade
 from flows.outages import merge
-from flows.recut import LaneState, read_state, regroup, write_state
+from flows.recut import MODELS, LaneState, read_state, regroup, write_state
 from flows.run import StateError
 from flows.settings import Settings
 from flows.stores import StoreFile, alone, folder_of, mark_begun, read_shape, write_shape
@@ -132,6 +132,8 @@ class _Cut:
         for old in self._from:
             if (old / "books").exists():
                 shutil.copytree(old / "books", folder / "books", dirs_exist_ok=True)
+            if (old / "models").exists():
+                shutil.copytree(old / "models", folder / "models", dirs_exist_ok=True)
         merge([old / "time" for old in self._from], folder / "time")
         if waiting:
             _put(folder / "journals" / "carried", waiting)
@@ -161,7 +163,7 @@ class _Cut:
                 yield from entries(self._redis, stream, state.places.get(name, "0-0"), name, programme)
         for name, position in state.places.items():
             journal = self._base / "journals" / name
-            if journal.is_dir() and _has_more(journal, int(position)):
+            if name != MODELS and journal.is_dir() and _has_more(journal, int(position)):
                 raise StateError(f"{name} was read into its journal and not heard to its end; run it to the end first")
 
     def _lane_of(self, envelope: Envelope) -> int:

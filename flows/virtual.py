@@ -19,7 +19,9 @@ from flows.erasures import Erasures
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.outages import Outages
+from flows.timetable import InForce
 from flows.watching import Watch, WindowStep
+from scoring.models import Models
 
 
 class Uncounted:
@@ -58,9 +60,14 @@ class VirtualEngine:
         start: Instant,
         shard_count: int = DEFAULT_SHARDS,
         erasures: Erasures | None = None,
+        models: Models | None = None,
     ) -> None:
-        """With *erasures* what is personal is sealed in its vault, as a running engine does it."""
+        """With *erasures* what is personal is sealed in its vault, as a running engine does it.
+
+        *models* score everything; what the history says of other versions is not followed. None: VADER alone.
+        """
         self._erasures = erasures or Erasures()
+        scored_by = models or Models()
         self.at = start
         self._bodies: dict[int, bytes] = {}
         self._knows: dict[int, list[Known]] = {}
@@ -75,9 +82,10 @@ class VirtualEngine:
             clock=EngineClock(wall=lambda: float(self.at), boot=lambda: float(self.at)),
             meter=Uncounted(),
             outages=Outages(),
+            open_models=lambda _: scored_by,
             erasures=self._erasures,
         )
-        self._hearing.begin(book.hash)
+        self._hearing.begin(InForce(book.hash))
 
     @property
     def bodies(self) -> Mapping[int, bytes]:
@@ -98,7 +106,7 @@ class VirtualEngine:
     def judge_by(self, book: Book) -> None:
         """Judge by *book* from here on, as a control item of the stream would have it."""
         self._books[book.hash] = book
-        self._hearing.begin(book.hash)
+        self._hearing.begin(InForce(book.hash))
 
     def hear(self, envelopes: Iterable[Envelope]) -> list[Event]:
         """Give it records, in order of their received time; time moves to each first."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import cel
 
-from rules.facts import LISTS, MAPS, Facts, Vocabulary
+from rules.facts import LISTS, MAPS, RISK, Facts, Vocabulary
 from rules.problems import one_of, shown
 
 MAX_LENGTH = 2048
@@ -42,7 +42,7 @@ _PATH = r"([a-z_]\w*(?:\.\w+)?)"
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _PLAIN_TEXT = r"\"([^\"\\]*)\"|'([^'\\]*)'"
 _COMPARE = re.compile(rf"\s*{_PATH}\s*(==|!=|<=|>=|<|>)\s*(?:({_NUMBER})|{_PLAIN_TEXT}|(true|false))\s*")
-_MEMBER = re.compile(rf"\s*(?:{_PLAIN_TEXT})\s+in\s+(themes|intents)\s*")
+_MEMBER = re.compile(rf"\s*(?:{_PLAIN_TEXT})\s+in\s+(themes|intents|suggested)\s*")
 _ONE_OF = re.compile(rf"\s*{_PATH}\s+in\s+\[\s*((?:{_PLAIN_TEXT})(?:\s*,\s*(?:{_PLAIN_TEXT}))*)\s*\]\s*")
 _FLAG = re.compile(r"\s*(!?)\s*((?:match|attributes)\.\w+)\s*")
 _SIZE = re.compile(r"\s*size\((text|staff)\)\s*(==|!=|<=|>=|<|>)\s*(\d+)\s*")
@@ -140,6 +140,8 @@ class Line:
                 values.append(f"text of {len(value or '')} characters")
             elif value is None:
                 values.append(f"no {path}")
+            elif path == RISK:
+                values.append(facts.risk_told())
             elif isinstance(value, str) and not whole and _may_be_personal(path):
                 values.append(f"{path} of {len(value)} characters")
             elif isinstance(value, tuple):
@@ -360,8 +362,8 @@ def check(source: str, words: Vocabulary) -> list[tuple[str, str]]:
             head, _, rest = path.partition(".")
             near = [k for k in words.kinds if k.startswith(head + ".")] if rest and head in MAPS else words.kinds
             wrong.append((f"the unknown name {path}", one_of(near, path)))
-    for text, member in re.findall(rf"({_TEXT})\s+in\s+(themes|intents)\b", source):
-        known = words.themes if member == "themes" else words.intents
+    for text, member in re.findall(rf"({_TEXT})\s+in\s+(themes|intents|suggested)\b", source):
+        known = words.intents if member == "intents" else words.themes
         if text[1:-1] not in known:
             wrong.append((f"{text} in {member}", one_of(known, text[1:-1])))
     return wrong

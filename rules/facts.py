@@ -15,7 +15,11 @@ from scoring.taxonomy import Matcher, fold, with_ancestors
 SENTIMENT = ("compound", "positive", "neutral", "negative", "label")
 PLAIN = ("channel", "touchpoint", "language", "text", "source", "programme", "customer", "staff")
 """Texts by their own name; `staff` is the employee whom the response is about."""
-LISTS = ("themes", "intents")
+LISTS = ("themes", "intents", "suggested")
+RISK = "risk"
+"""How likely the response is a negative one, 0 to 1, by what was learned; by VADER until then."""
+LEARNED = frozenset({RISK, "suggested"})
+"""What the learned models are asked for only when a rule does, because it costs as much again as the reading."""
 MAPS = ("scores", "bands", "sentiment", "match", "attributes")
 
 
@@ -41,12 +45,15 @@ class Facts:
             known["bands." + metric] = band
         for name, value in response.attributes.items():
             known["attributes." + name] = float(value) if type(value) is int else value
-        known["themes"] = known["intents"] = ()
+        known["themes"] = known["intents"] = known["suggested"] = ()
         if reading.themes:
             paths = [path for found in reading.themes for path in with_ancestors(found.path)]
             known["themes"] = tuple(dict.fromkeys(paths))
         if reading.intents:
             known["intents"] = tuple(found.path for found in reading.intents)
+        if reading.suggested:
+            paths = [path for found in reading.suggested for path in with_ancestors(found.path)]
+            known["suggested"] = tuple(dict.fromkeys(paths))
         self._known = known
         self._patterns = patterns
         self._response, self._reading, self._staff = response, reading, staff
@@ -59,6 +66,10 @@ class Facts:
         if value is None and path.startswith("match."):
             return self._match(path)
         return value
+
+    def risk_told(self) -> str:
+        """The risk for a person, and by which version of the models; the customer's words for it are in the reading."""
+        return f"risk = {self._reading.risk:g}, scored by {self._reading.scored_by}"
 
     def _praised(self) -> str | None:
         """The employee whom the response is about: `attributes.agent`, else one whom the text names."""
@@ -116,5 +127,6 @@ _ON_DEMAND: Mapping[str, Callable[[Facts], Any]] = {
     "programme": lambda facts: facts._response.programme,
     "customer": lambda facts: facts._response.customer or None,
     "staff": lambda facts: facts._praised(),
+    "risk": lambda facts: facts._reading.risk,
     **{f"sentiment.{name}": _mood(name) for name in SENTIMENT},
 }

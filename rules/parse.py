@@ -16,7 +16,7 @@ from ruamel.yaml.nodes import Node as YamlNode
 
 from feedback.metrics import Metric
 from rules.calendar import Calendar, zone_name
-from rules.facts import LISTS, PLAIN, SENTIMENT, Vocabulary
+from rules.facts import LISTS, PLAIN, RISK, SENTIMENT, Vocabulary
 from rules.packs import Pack
 from rules.parse_roster import parse_roster
 from rules.parse_rules import RuleReader
@@ -282,6 +282,7 @@ class _Loader:
         kinds = {f"scores.{name}": "number" for name in self._metrics}
         kinds |= {f"bands.{name}": "text" for name in self._metrics}
         kinds |= {f"sentiment.{name}": "text" if name == "label" else "number" for name in SENTIMENT}
+        kinds[RISK] = "number"
         kinds |= dict.fromkeys(PLAIN, "text") | dict.fromkeys(LISTS, "list")
         kinds |= {f"match.{name}": "flag" for name in patterns}
         for name, node in sheet.map(top.get("attributes"), None).items():

@@ -6,7 +6,7 @@ from typing import Any
 
 from rules.calendar import Calendar
 from rules.conditions import Feature, Line
-from rules.facts import LISTS, Facts
+from rules.facts import LEARNED, LISTS, Facts
 from rules.kinds import Role, Window
 from rules.model import CaseSpec
 from rules.roster import Roster
@@ -139,6 +139,10 @@ class RuleSet:
             root for rule in asked for line in (*rule.all, *rule.any, *rule.none) for root in line.roots
         )
         """Names that the lines which need CEL ask for, up to their first dot."""
+        self.asks_learned = any(
+            not LEARNED.isdisjoint(line.paths) for rule in asked for line in (*rule.all, *rule.any, *rule.none)
+        )
+        """Whether a rule asks for what the learned models say of a response."""
 
 
 def difference(before: RuleSet | None, after: RuleSet) -> dict[str, list[str]]:

@@ -41,5 +41,7 @@ def full_facts(words: Vocabulary, patterns: Mapping[str, Any], metrics: Mapping[
         themes=(Found("sample", "sample"),),
         intents=(Found("sample", "sample"),),
         bands={name: metric.band(metric.low) for name, metric in metrics.items()},
+        risk=0.5,
+        scored_by="sample",
     )
     return Facts(response, reading, patterns, Matcher(()))

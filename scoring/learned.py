@@ -171,6 +171,10 @@ class Learner:
         model = self._models.get((programme, language))
         return None if model is None else model.standing()
 
+    def standings(self) -> dict[tuple[str, str], Standing]:
+        """Of every programme and language that was taught."""
+        return {key: model.standing() for key, model in self._models.items()}
+
     def alert_at(self, context: Context) -> float:
         """Where the learned one alone would alert, in this programme and language."""
         model = self._models.get((context.programme, context.language))

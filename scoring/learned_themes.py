@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.learned import LONGEST, Context, VersionUnknown
-from scoring.reading import Found
+from scoring.reading import Found, Suggested
 from scoring.theme_features import SLOTS, Groups, Slots, groups_of, of_word
-from scoring.themes import BINS, PIECES_SCALE, REST_SCALE, Floats, Suggested, Themes, bin_of, chosen
+from scoring.themes import BINS, PIECES_SCALE, REST_SCALE, Floats, Themes, bin_of, chosen
 from scoring.words import words_of
 
 VERSION = 1
@@ -126,6 +126,10 @@ class ThemeLearner:
                 del self._models[next(iter(self._models))]
         self._models[context.programme] = model
         model.learn(text, context, found, present, absent)
+
+    @property
+    def programmes(self) -> tuple[str, ...]:
+        return tuple(self._models)
 
     def mastery(self, programme: str) -> dict[str, Mastery]:
         """Of each theme ever taught."""

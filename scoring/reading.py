@@ -30,6 +30,14 @@ class Found(msgspec.Struct, frozen=True):
     """As it stands in the text, case and all."""
 
 
+class Suggested(msgspec.Struct, frozen=True):
+    """A theme that a text is likely to be about, though no phrase of the taxonomy shows it."""
+
+    path: str
+    sure: float
+    """How often so strong a suggestion was right, on texts not yet learned: 0 to 1."""
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One response, read."""
 
@@ -43,3 +51,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     intents: tuple[Found, ...] = ()
     bands: dict[str, str] = {}
     """Metric to band, for each score of a declared metric."""
+    risk: float | None = None
+    """How likely it is a negative one, 0 to 1; None where nothing can tell, or where nobody asked."""
+    risk_words: tuple[str, ...] = ()
+    """The words that weighed most in the risk, the heaviest first."""
+    suggested: tuple[Suggested, ...] = ()
+    """Themes that no phrase showed, by what was learned; the surest first."""
+    scored_by: str = ""
+    """Version of the models that the four above are from; `vader` before there is one, empty when not asked."""

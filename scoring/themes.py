@@ -6,12 +6,11 @@
 import math
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from scoring.learned import LONGEST, Context
-from scoring.reading import Found
+from scoring.reading import Found, Suggested
 from scoring.theme_features import asked_of, found_of, of_word, pairs_of
 from scoring.words import words_of
 
@@ -23,14 +22,6 @@ REMEMBERED_WORDS = 8192
 REMEMBERED_QUESTIONS = 256
 
 Floats = npt.NDArray[np.float32]
-
-
-class Suggested(msgspec.Struct, frozen=True):
-    """A theme that a text is likely to be about, though no phrase of the taxonomy shows it."""
-
-    path: str
-    sure: float
-    """How often so strong a suggestion was right, on texts not yet learned: 0 to 1."""
 
 
 class Themes:

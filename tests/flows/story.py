@@ -27,11 +27,13 @@ from flows.books import Book
 from flows.engine_time import EngineClock
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
-from flows.lane import Input, Lane, LaneSource, State
+from flows.lane import Input, Lane, LaneSource, State, in_force
 from flows.order import OrderLog
 from flows.outages import Outages
+from flows.timetable import InForce
 from flows.virtual import Uncounted
 from rules.parse import load_text
+from scoring.models import Models
 
 START = Instant(1_793_610_000)  # 2026-11-02T09:00:00Z
 STEP_S = 5
@@ -57,6 +59,10 @@ rules:
         update: {every: 4m}
         resolve: {within: 12m, warn: [50%], pausable: true, extendable: 3h, escalate: [{to: head}]}
         idle: {after: 6m}
+  - id: risky
+    title: Risky
+    when: {all: ['risk >= 0.9']}
+    case: {type: risky, priority: normal, owner: lead}
   - id: late
     title: Says late
     when: {all: ['text.contains("late")']}
@@ -191,6 +197,7 @@ def run(
     world: World | None = None,
     cut: int | None = None,
     workers: int = 1,
+    open_models: Callable[[str], Models] = lambda _: Models(),
     layout: Layout | None = None,
     lane: int = 0,
     reader_of: "Callable[[World, Sequence[Envelope], str | None], Reader] | None" = None,
@@ -217,25 +224,28 @@ def run(
         clock=clock,
         meter=Uncounted(),
         outages=outages,
+        open_models=open_models,
     )
-    hearing.begin("story")
     if layout is not None:
         hearing.lay_out(layout, lane)
 
     def open_lane(state: State | None) -> Lane:
+        judged_by = in_force(state) if state else InForce("story")
+        hearing.begin(judged_by)
         position = state["positions"].get("story") if state else None
         reader: Reader = (
             ListReader(world, envelopes, position, cut) if reader_of is None else reader_of(world, envelopes, position)
         )
         return Lane(
             [Input(reader, position, binding=False)],
-            book="story",
+            in_force=judged_by,
             due=due,
             clock=clock,
             stopping=lambda: False,
             ends=True,
             meter=Uncounted(),
             outages=outages,
+            foresee=hearing.foresee,
             order=OrderLog(folder.parent / f"order-{folder.name}"),
             since=state.get("order") if state else 0,
         )

@@ -11,6 +11,7 @@ from flows.engine_time import EngineClock
 from flows.indexes import DueIndex
 from flows.lane import AWAIT_S, Input, Lane
 from flows.outages import Outages
+from flows.timetable import InForce
 from tests.flows.test_ticking import Unmetered
 
 
@@ -58,7 +59,7 @@ class World:
         due.register(3, Instant(990))
         self._lane = Lane(
             [Input(self.actions, None, binding=True), Input(self.responses, None, binding=False)],
-            book="b",
+            in_force=InForce("b"),
             due=due,
             clock=EngineClock(wall=lambda: 1000.0, boot=lambda: 1000.0),
             stopping=lambda: False,

@@ -17,6 +17,7 @@ from flows.indexes import DueIndex
 from flows.lane import HOLD_AT_MOST_S, Input, Lane
 from flows.order import OrderLog, is_behind
 from flows.outages import Outages
+from flows.timetable import InForce
 from tests.flows.test_ticking import Unmetered
 
 
@@ -94,7 +95,7 @@ class World:
         assert isinstance(since, int)
         self.lane = Lane(
             inputs,
-            book="b",
+            in_force=InForce("b"),
             due=self.due,
             clock=EngineClock(wall=lambda: self.at, boot=lambda: self.at),
             stopping=lambda: False,

@@ -170,3 +170,10 @@ def test_lanes_that_stopped_under_different_rules_are_refused() -> None:
     lanes = [LaneState(source={"version": 1, "book": book, "positions": {}}) for book in "ab"]
     with pytest.raises(StateError, match="different rules"):
         regroup(lanes, WHOLE, [{}])
+
+
+def test_the_models_of_the_first_lane_go_on_in_every_new_one() -> None:
+    source = {"version": 1, "book": "b", "positions": {}}
+    before = [LaneState(source={**source, "models": [[0, "v"]]}), LaneState(source={**source, "models": [[0, "w"]]})]
+    after = regroup(before, Layout(shards=8, lanes=3), [{}, {}, {}])
+    assert [state.source["models"] for state in after if state.source] == [[[0, "v"]]] * 3

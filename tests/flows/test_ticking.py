@@ -10,6 +10,7 @@ from flows.engine_time import EngineClock
 from flows.indexes import DueIndex
 from flows.lane import TICKING_S, TICKS_A_POLL, TICKS_AT_LEAST, Lane
 from flows.outages import Outages
+from flows.timetable import InForce
 
 SHARDS = 4096
 
@@ -31,7 +32,7 @@ class World:
         self.due = DueIndex()
         self.lane = Lane(
             [],
-            book="b",
+            in_force=InForce("b"),
             due=self.due,
             clock=EngineClock(wall=lambda: 1000.0, boot=lambda: 1000.0),
             stopping=lambda: False,

@@ -16,7 +16,11 @@ from flows.erasures import Erasures
 from flows.hearing import Hearing
 from flows.indexes import KnownResponses
 from flows.outages import Outages
+from flows.timetable import InForce, Timetable
 from flows.virtual import Uncounted, VirtualEngine
+from scoring.learned import Context, Learner
+from scoring.models import Models
+from scoring.vader import vader
 from tests.builders import START, FixedKeys, book, envelope
 
 _TEXTS = {
@@ -149,6 +153,7 @@ REFUSED = {
 
 
 def _controls(at: str) -> list[Event]:
+    """Other rules, a store that was lost, and models in which the learned one has fallen behind VADER."""
     hearing = Hearing(
         Decoder(STANDARD, frozenset(RULES.sets)),
         lambda hash_: Book(hash_, (RULES if hash_ == "b00c1" else EDITED).sets, STANDARD),
@@ -157,14 +162,27 @@ def _controls(at: str) -> list[Event]:
         clock=EngineClock(wall=lambda: float(START), boot=lambda: float(START)),
         meter=Uncounted(),
         outages=Outages(),
+        open_models=_models,
     )
-    hearing.begin("b00c1")
+    hearing.begin(InForce("b00c1", Timetable(((Instant(0), "a1"),))))
     controls: list[dict[str, Any]] = [
         {"id": "rules-2", "do": "rules", "by": "ops", "data": {"book": "b00c2"}},
         {"id": "refused-1", "do": "rules.refused", "by": "engine", "data": REFUSED},
         {"id": "beat-1", "do": "heartbeat", "by": "engine", "data": {"every_s": 60, "lane": 0}},
         {"id": "store-lost-1", "do": "store.lost", "by": "engine", "data": {"reason": "wiped", "known": 812}},
         {"id": "store-rewritten-1", "do": "store.rewritten", "by": "engine", "data": {"reason": "wiped", "cases": 2}},
+        {"id": "model-2", "do": "model", "by": "learning", "data": {"model": "a2", "base": "a1"}},
     ]
     given = [(envelope({"kind": "control", **control}, _at(at)), _at(at)) for control in controls]
     return [said for _, said in hearing.hear(given) if isinstance(said, Event)]
+
+
+def _models(version: str) -> Models:
+    """`a1` has learned what VADER does not know; `a2` has then been taught what VADER knows better."""
+    learner, here = Learner(), Context(programme="default", language="en")
+    for number in range(400):
+        learner.learn("nobody rang" if number % 2 else "seen at once", here, vader().score(""), number % 2 == 1)
+    for number in range(1600 if version == "a2" else 0):
+        mood = vader().score("awful" if number % 2 else "lovely")
+        learner.learn("the same words", here, mood, number % 2 == 1)
+    return Models(version, learner)
