@@ -26,7 +26,7 @@ demo: setup ## sample feedback through everything, live (ARGS="--seconds 15" end
 	@$(BIN)/tocsin demo $(ARGS)
 
 test: setup ## the tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/python -m tests.halves $(ARGS)
 
 test-kafka: setup ## the Kafka tests, against an Apache Kafka that they start; fetches its jars, and a JVM where there is none
 	$(BIN)/python -m tests.kafka.parts

@@ -16,6 +16,7 @@ from rules.calendar import Calendar
 from rules.parse import files_of, load, load_text
 from rules.problems import RuleFileErrors
 from rules.ruleset import RuleSet
+from rules.yaml import read_once
 from scoring.reader import Reader
 
 KEPT_OPEN = 4
@@ -53,7 +54,8 @@ def book_of(choice: str, directory: Path, sets: Mapping[str, str], metrics: Mapp
         if choice not in there:
             raise BookError(f"{choice} is neither a directory with sets/ nor a set of {directory}: {', '.join(there)}")
         sets = dict.fromkeys(sets, choice)
-    return Book(choice or "settings", {p: load(directory, name, metrics) for p, name in sets.items()}, metrics)
+    with read_once():
+        return Book(choice or "settings", {p: load(directory, name, metrics) for p, name in sets.items()}, metrics)
 
 
 class BookShelf:
@@ -86,6 +88,10 @@ class BookShelf:
         Programmes of the book *keep* that are no longer declared stay as they were: their cases' clocks run
         on. Raises RuleFileErrors with every problem of every file.
         """
+        with read_once():
+            return self._put(directory, sets, keep)
+
+    def _put(self, directory: Path, sets: Mapping[str, str], keep: str | None) -> Book:
         pages: dict[str, dict[str, object]] = {
             p: {"set": name, "files": files_of(directory, name)} for p, name in sets.items()
         }
@@ -93,6 +99,8 @@ class BookShelf:
             pages = {**{p: page for p, page in self._pages(keep).items() if p not in pages}, **pages}
         text = json.dumps(pages, sort_keys=True, ensure_ascii=False)
         hash_ = blake2b(text.encode(), digest_size=8).hexdigest()
+        if (known := self._opened.get(hash_)) is not None:
+            return known
         book = self._read(hash_, pages)
         path = self._path(hash_)
         _write_once(path, text)
