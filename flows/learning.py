@@ -33,7 +33,7 @@ from scoring.vader import vader
 
 log = structlog.get_logger()
 
-WAITING = 8192
+WAITING = 2048
 """Lessons at most; past them new ones are dropped and counted."""
 EACH_LABELS = 256
 """Labels between two versions; a model that falls behind is told of at once."""
@@ -53,8 +53,8 @@ LEFT, STAYED = frozenset({"left", "churned", "cancelled"}), frozenset({"renewed"
 _PAUSE_S = 0.2
 _AT_ONCE = 8
 """Lessons before the thread lets others go first, for a while:"""
-_REST = 4.0
-"""times as long as it learned. One interpreter runs both, so that is what learning may cost the flow: a fifth."""
+_REST = 9.0
+"""times as long as it learned. One interpreter runs both, so that is what learning may cost the flow: a tenth."""
 
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,6 +176,9 @@ class Learning:
         """A response, which teaches by its own scores."""
         self._heard_until = response.arrived
         if reading.unscored == "no_text" or not reading.language:
+            return
+        if len(self._waiting) >= WAITING:
+            self.dropped += 1  # before anything is made of it: there is no time to spare now
             return
         lesson = Lesson(
             text=response.text, context=context_of(response, reading), sentiment=reading.sentiment,
