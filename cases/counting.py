@@ -7,6 +7,7 @@ Deadlines are half-open: the instant answered is the first that is late.
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -238,6 +239,7 @@ def before(by: Length, due_at: Instant, calendar: Calendar, seconds: int) -> Ins
     return midnight(day, calendar, seconds)
 
 
+@lru_cache(maxsize=1024)  # what falls due together tells the same instants
 def told(at: Instant, zone: str) -> str:
     """*at* for a person: `Tue 24 Nov 2026 09:00:00 GMT (Europe/London)`."""
     local = datetime.fromtimestamp(at, ZoneInfo(zone))

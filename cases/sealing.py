@@ -119,6 +119,11 @@ def leaves_before(keys: Keys, programme: str, customer_key: str, now: int) -> It
 
 def leaf_of(keys: Keys, token: str) -> int:
     """Under which key *token* is sealed. Raises UnknownVault, ValueError when it is no token."""
+    return _parts(keys, token)[0]
+
+
+def _parts(keys: Keys, token: str) -> tuple[int, bytes]:
+    """(the key's place, the ciphertext)."""
     raw = urlsafe_b64decode(token)
     if len(raw) <= _HEAD:
         raise ValueError("too short for a sealed token")
@@ -127,16 +132,17 @@ def leaf_of(keys: Keys, token: str) -> int:
             f"sealed under the keys of vault {raw[:_VAULT].hex()}, and this one is {keys.id.hex()}; "
             "name the vault of the engine that wrote it (TOCSIN_VAULT)"
         )
-    return int.from_bytes(raw[_VAULT : _VAULT + _LEAF], "big")
+    return int.from_bytes(raw[_VAULT : _VAULT + _LEAF], "big"), raw[_HEAD:]
 
 
 def unseal(keys: Keys, where: Where, token: str) -> dict[str, Any] | None:
     """What *token* holds; None when its key was destroyed. Raises UnknownVault, ValueError when it was altered."""
-    key = keys.key(leaf_of(keys, token))
+    leaf, held = _parts(keys, token)
+    key = keys.key(leaf)
     if key is None:
         return None
     try:
-        text = _cipher(key).decrypt(urlsafe_b64decode(token)[_HEAD:], [part.encode() for part in where])
+        text = _cipher(key).decrypt(held, [part.encode() for part in where])
     except InvalidTag:
         raise ValueError(f"what is sealed in {' '.join(where)} was altered, or belongs elsewhere") from None
     opened: dict[str, Any] = _read(text)

@@ -33,9 +33,9 @@ from rules.model import Priority, Trigger
 from rules.ruleset import RuleSet
 from scoring.reading import Reading
 
-VERSION = 2
+VERSION = 3
 """Of the stored form: `Drawer`, `Entry`, `Case`, `Clock`, `ClockSpec`. A change of their fields needs an `upgrade`."""
-READABLE = (1, 2)
+READABLE = (1, 2, 3)
 """Forms that `upgrade` knows."""
 
 RETRY_AFTER_S = 3600
@@ -121,7 +121,7 @@ def unpack(body: bytes | None) -> Drawer:
 
 def upgrade(version: int, body: bytes | None) -> bytes | None:
     """A drawer stored in an earlier form, in the present one. Raises ValueError for a form that is not known."""
-    if version == VERSION or body is None:
+    if version in (2, VERSION) or body is None:  # in form 2 a case was sealed apart from its record: `case.unpack`
         return body
     if version == 1:  # before erasures: the entries alone
         return _encode(Drawer(_decode_1(body)))

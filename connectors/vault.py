@@ -46,14 +46,14 @@ class Vault:
             _create(path)
         self._stamp: tuple[int, int] | None = None
         self._nodes: dict[tuple[int, int], bytes] = {}
-        self._salt = b""
+        self._salt, self._id = b"", b""
         self._keys: dict[int, bytes] = {}
         self._read()
 
     @property
     def id(self) -> bytes:
         """Four bytes that tell this vault from others."""
-        return blake2b(self._salt, digest_size=4, person=b"tocsin vault id").digest()
+        return self._id
 
     def leaf(self, *parts: str) -> int:
         """Where the key of whom *parts* name lies. Without the vault nobody can tell who that is."""
@@ -107,8 +107,11 @@ class Vault:
         if above is None:
             return None
         seed = self._nodes[above]
-        for level in range(above[0] + 1, _LEVELS + 1):
-            seed = _children(seed)[_step(leaf, level)]
+        for shift in range(_BITS - _ARITY_BITS * (above[0] + 1), -1, -_ARITY_BITS):
+            grown = _GROWING.copy()
+            grown.update(seed)
+            first = (leaf >> shift & _TURNS) * SEED_BYTES
+            seed = grown.digest()[first : first + SEED_BYTES]
         return seed
 
     def _puncture(self, leaf: int) -> None:
@@ -152,6 +155,7 @@ class Vault:
         if self._salt and stored.salt != self._salt:
             raise VaultError(f"the vault {self.path} was replaced by another one while it was in use")
         self._salt, self._stamp = stored.salt, stamp
+        self._id = blake2b(stored.salt, digest_size=4, person=b"tocsin vault id").digest()
         self._nodes = {(level, path): seed for level, path, seed in stored.nodes}
         self._keys.clear()
 
@@ -161,14 +165,21 @@ def vault_at(path: Path) -> Vault | None:
     return Vault(path) if path.exists() else None
 
 
-def _children(seed: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    grown = blake2b(seed, digest_size=4 * SEED_BYTES, person=b"tocsin vault").digest()
-    return grown[:16], grown[16:32], grown[32:48], grown[48:]
+_GROWING = blake2b(digest_size=(1 << _ARITY_BITS) * SEED_BYTES, person=b"tocsin vault")
+"""Copied for each use: made afresh it would cost twice as much."""
+_TURNS = (1 << _ARITY_BITS) - 1
+
+
+def _children(seed: bytes) -> list[bytes]:
+    grown = _GROWING.copy()
+    grown.update(seed)
+    whole = grown.digest()
+    return [whole[at : at + SEED_BYTES] for at in range(0, len(whole), SEED_BYTES)]
 
 
 def _step(leaf: int, level: int) -> int:
     """Which child leads from *level* - 1 to *level* on the way to *leaf*."""
-    return leaf >> (_BITS - _ARITY_BITS * level) & (1 << _ARITY_BITS) - 1
+    return leaf >> (_BITS - _ARITY_BITS * level) & _TURNS
 
 
 def _create(path: Path) -> None:

@@ -105,7 +105,12 @@ def test_with_the_vault_an_event_reads_as_one_that_was_never_sealed() -> None:
     house, plain = House(), House(sealed=False)
     for one in (house, plain):
         one.respond("r1", attributes={"account": "77-1"})
-        one.act(one.cases()[0], "note", data={"note": NOTE})
+        one.act(one.cases()[0], "note", data={"note": NOTE, "property": {"uprn": "100"}})
+        one.act(one.cases()[0], "note", data={"property": {"uprn": "200"}})
+        one.act(one.cases()[0], "acknowledge")
+        one.act(one.cases()[0], "resolve", data={"outcome": {"problem": NOTE}})
+        one.act(one.cases()[0], "confirm", by="system", data={"outcome": {"cause": WORDS}})
+    assert "action.refused" not in types(house.said)
     for sealed, whole in zip(house.said, plain.said, strict=True):
         expected = _without_trail(msgspec.json.decode(encode(whole)))
         assert _without_trail(opened_event(house.keys, msgspec.json.decode(encode(sealed)))) == expected
