@@ -140,24 +140,47 @@ _json = msgspec.json.Encoder(order="sorted")  # sorted, so that it stands in a h
 
 _LARGE = 2048
 """Bytes past which a case is stored compressed: one under the law carries all its clocks' texts, 7 KB that become 2."""
-_COMPRESSED = b"z"
-"""First byte of a compressed case; a plain one begins with an array's."""
+_COMPRESSED, _LIKE = b"z", b"d"
+"""First byte of a compressed case, and of one compressed with a sample; a plain one begins with an array's."""
+_WINDOW = -15
+"""No header, and a window that holds the sample and the case."""
 
 
-def pack(case: Case, keys: Keys | None = None) -> bytes:
-    """*case* as it is stored; with *keys* what is personal in it is sealed."""
+def pack(case: Case, keys: Keys | None = None, like: bytes = b"") -> bytes:
+    """*case* as it is stored; with *keys* what is personal in it is sealed.
+
+    With a `sample` of the cases beside it, *like*, it takes two fifths of the room: clocks, rules and names are alike.
+    That costs 12 us, and is what a snapshot writes of every case of a drawer in which one has changed.
+    """
     if keys is not None and case.leaf:
         _, sealed = _sealed(case, keys)
         case = copy(case)
         case.customer, case.subject, case.about, case.outcome = "", "", {}, {}
         case.private = {_AS_SHOWN if name == sealing.SEALED else name: value for name, value in sealed.items()}
     packed = _packer.encode(case)
+    if like:
+        smaller = zlib.compressobj(1, zlib.DEFLATED, _WINDOW, zdict=like)
+        return _LIKE + smaller.compress(packed) + smaller.flush()
     return packed if len(packed) <= _LARGE else _COMPRESSED + zlib.compress(packed, 1)
 
 
-def unpack(packed: bytes, keys: Keys | None = None) -> Case:
-    """The case that was stored as *packed*. What was sealed under a key that was destroyed stays empty."""
-    case = _unpacker.decode(zlib.decompress(packed[1:]) if packed[:1] == _COMPRESSED else packed)
+def sample(case: Case) -> bytes:
+    """What other cases are stored *like*: this one, without what is the customer's."""
+    case = copy(case)
+    case.customer, case.subject, case.about, case.outcome, case.private = "", "", {}, {}, {}
+    case.routing, case.earlier = {}, []
+    return _packer.encode(case)
+
+
+def _plain(packed: bytes, like: bytes) -> bytes:
+    if packed[:1] == _LIKE:
+        return zlib.decompressobj(_WINDOW, zdict=like).decompress(packed[1:])
+    return zlib.decompress(packed[1:]) if packed[:1] == _COMPRESSED else packed
+
+
+def unpack(packed: bytes, keys: Keys | None = None, like: bytes = b"") -> Case:
+    """The case that was stored as *packed* (*like* what). What was sealed under a key that is gone stays empty."""
+    case = _unpacker.decode(_plain(packed, like))
     if case.private and keys is not None:
         token, place = case.private.get(_AS_SHOWN), "case"
         if token is None:  # form 2 of the shards sealed state and record apart

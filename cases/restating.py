@@ -13,9 +13,9 @@ from feedback.ids import event_id
 from feedback.instants import Instant
 
 
-def restate(packed: Iterable[bytes], at: Instant, keys: Keys | None = None) -> list[Event]:
+def restate(known: Iterable[Case], at: Instant, keys: Keys | None = None) -> list[Event]:
     """Each case as it stands. Closed ones that are still remembered too: an older store has them open."""
-    return [_restated(cases.unpack(case, keys), at, keys) for case in packed]
+    return [_restated(case, at, keys) for case in known]
 
 
 def _restated(case: Case, at: Instant, keys: Keys | None) -> Event:

@@ -84,6 +84,9 @@ class Entry(msgspec.Struct, array_like=True):
 Known = tuple[int, int]
 """(key of a response, the number of the case that remembers it: `feedback.ids.case_number`)."""
 
+FEW = 3
+"""So many cases are stored without a sample, which is as large as one of them."""
+
 Erased = tuple[int, str]
 """(key that was given up, case that was erased): nothing is sealed under that key any more (`sealing.Keys.leaf`)."""
 
@@ -94,6 +97,12 @@ class Drawer(msgspec.Struct, array_like=True):
     entries: list[Entry]
     erased: list[Erased] = []
     """What erasures gave up and is not destroyed yet: whoever holds the vault is told of it until it is."""
+    like: bytes = b""
+    """A sample of its cases (`case.sample`), which stays while there are any; empty while they are few."""
+
+    def case(self, entry: Entry, keys: Keys | None = None) -> Case:
+        """The case of one of its entries."""
+        return cases.unpack(entry.packed, keys, self.like)
 
 
 class Stepped(msgspec.Struct, frozen=True):
@@ -145,7 +154,7 @@ def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
     drawer = _Drawer(shard, stored)
     for item in items:
         drawer.take(item)
-    left = Drawer(drawer.entries, drawer.erased)
+    left = Drawer(drawer.entries, drawer.erased, drawer.like if drawer.entries else b"")
     wake, knows, erased = _summary(left)
     return Stepped(_encode(left) if left.entries or left.erased else None, drawer.events, wake, knows, erased)
 
@@ -153,7 +162,7 @@ def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
 class _Drawer:
     def __init__(self, shard: int, stored: Drawer) -> None:
         self.shard = shard
-        self.entries, self.erased = stored.entries, stored.erased
+        self.entries, self.erased, self.like = stored.entries, stored.erased, stored.like
         self.events: list[Event] = []
 
     def take(self, item: Item) -> None:
@@ -163,7 +172,7 @@ class _Drawer:
         if isinstance(what, Tick):
             self._fire_due(what.at, item)
         elif isinstance(what, Restate):
-            self.events += restate((entry.packed for entry in self.entries), what.at, keys)
+            self.events += restate((self._case(entry, keys) for entry in self.entries), what.at, keys)
         elif isinstance(what, Action):
             self._fire_due(what.received_at, item)
             self._guarded(lambda: self._act(what, item), "action", what.id, what.programme, item)
@@ -187,7 +196,7 @@ class _Drawer:
                 self._quarantine("case", entry.id, "default", item, error)
 
     def _wake(self, entry: Entry, at: Instant, item: Item) -> None:
-        case = cases.unpack(entry.packed, item.keys)
+        case = self._case(entry, item.keys)
         if case.status is Status.CLOSED:
             self.entries.remove(entry)  # remembered long enough; the store's record stays
             return
@@ -214,7 +223,7 @@ class _Drawer:
             if entry is None:
                 self._open(identity, judged, group, key, said, moment)
                 continue
-            telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
+            telling = self._telling(self._case(entry, moment.keys), moment)
             join(telling, response, judged.reading, group, self._remember(entry, key, said))
             self._keep(entry, telling)
 
@@ -222,7 +231,7 @@ class _Drawer:
         self, entry: Entry, judged: Judged, triggers: list[Trigger], key: int, said: int, moment: Moment
     ) -> list[Trigger]:
         """Update a case that knows the response; returns the triggers that it does not answer for."""
-        case = cases.unpack(entry.packed, moment.keys)
+        case = self._case(entry, moment.keys)
         rules = {rule.id for rule in case.rules}
         mine = [t for t in triggers if t.rule in rules]
         if not any((k, s) == (key, said) for k, s, _ in entry.responses):
@@ -281,7 +290,7 @@ class _Drawer:
             if finding.kind == "raised" and trigger is not None:
                 self._open_systemic(found, trigger, identity, moment)
             return  # people closed it while its alert went on: it opens again when it is raised again
-        telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
+        telling = self._telling(self._case(entry, moment.keys), moment)
         if finding.kind == "joined":
             joined(telling, found)
         elif finding.kind == "ended":
@@ -311,7 +320,7 @@ class _Drawer:
         if entry is None:
             self._act_on_unknown(action, moment)
             return
-        case = cases.unpack(entry.packed, moment.keys)
+        case = self._case(entry, moment.keys)
         if case.programme != action.programme:
             # A door lets somebody act for one programme; another's case is as unknown to them as none.
             refusal = Refusal("unknown_case", "no case of that id is open or remembered here")
@@ -329,7 +338,7 @@ class _Drawer:
             act(telling, action)
         except Refusal as refusal:
             # Of the attempt only the refusal is kept, so the case is unpacked afresh.
-            telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
+            telling = self._telling(self._case(entry, moment.keys), moment)
             telling.say("action.refused", action.received_at, (action.id,), **reason_of(action, refusal))
         else:
             if action.do is Verb.ERASE:
@@ -423,7 +432,7 @@ class _Drawer:
         for entry in self.entries:
             if entry.customer != customer or entry is beside:
                 continue
-            telling = self._telling(cases.unpack(entry.packed, moment.keys), moment)
+            telling = self._telling(self._case(entry, moment.keys), moment)
             self._give_up(telling.case.leaf, entry.id)
             erased_elsewhere(telling, action)
             self._forget_customer(entry, action.programme)
@@ -468,6 +477,9 @@ class _Drawer:
 
     # -- keeping ------------------------------------------------------------------------------------------
 
+    def _case(self, entry: Entry, keys: Keys | None) -> Case:
+        return cases.unpack(entry.packed, keys, self.like)
+
     def _telling(self, case: Case, moment: Moment) -> Telling:
         if not case.leaf and moment.keys is not None:  # opened before there was a vault
             case.leaf = self._leaf(moment, case.programme, case.customer or f"anonymous {case.id}")
@@ -475,7 +487,9 @@ class _Drawer:
 
     def _keep(self, entry: Entry, telling: Telling) -> None:
         said = telling.finish()
-        entry.packed = cases.pack(telling.case, telling.moment.keys)
+        if not self.like and len(self.entries) >= FEW:
+            self.like = cases.sample(telling.case)
+        entry.packed = cases.pack(telling.case, telling.moment.keys, self.like)
         entry.open = telling.case.is_open
         entry.wake_at = cases.wake_at(telling.case)
         self.events += said
@@ -488,11 +502,11 @@ class _Drawer:
 
     def _guarded(self, do: Callable[[], None], kind: str, which: str, programme: str, item: Item) -> None:
         kept = [(e, (e.id, e.identity, e.customer, e.wake_at, e.open, e.responses, e.packed)) for e in self.entries]
-        said, erased = len(self.events), self.erased
+        said, erased, like = len(self.events), self.erased, self.like
         try:
             do()
         except Exception as error:
-            self.entries, self.erased = [e for e, _ in kept], erased
+            self.entries, self.erased, self.like = [e for e, _ in kept], erased, like
             for entry, fields in kept:
                 for name, value in zip(Entry.__struct_fields__, fields, strict=True):
                     setattr(entry, name, value)

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from cases.case import unpack
 from cases.events import Event
-from cases.shard import unpack as entries_of
+from cases.shard import unpack as opened
 from feedback.instants import Instant, parse_span, rfc3339
 from tests.builders import START, book, engine, envelope
 
@@ -92,8 +91,9 @@ class World:
         return self._keep(self.engine.advance(Instant(START + parse_span(at))))
 
     def live(self, name: str) -> list[Any]:
-        entries = [e for body in self.engine.bodies.values() for e in entries_of(body).entries]
-        return [c for e in entries for c in unpack(e.packed).clocks if c.name == name and c.is_live]
+        drawers = [opened(body) for body in self.engine.bodies.values()]
+        known = [drawer.case(entry) for drawer in drawers for entry in drawer.entries]
+        return [c for case in known for c in case.clocks if c.name == name and c.is_live]
 
 
 @pytest.fixture

@@ -48,3 +48,12 @@ def test_form_2_opens_with_what_is_sealed_in_it_and_what_was_given_up() -> None:
     assert (erased.customer, erased.outcome, kept.customer) == ("", {}, "customer-77")
     assert [case for _, case in drawer.erased] == [erased.id]
     assert b"customer-77" not in (body or b"")
+
+
+def test_form_3_opens_with_cases_stored_like_one_of_them() -> None:
+    _, body = upgrade((3, 0, (HERE / "shard-v3.bin").read_bytes()))
+    drawer = shards.unpack(body)
+    customers = [drawer.case(entry, FixedKeys()).customer for entry in drawer.entries]
+    assert customers == [f"customer-{number}" for number in range(6)]
+    assert drawer.like
+    assert b"customer-" not in (body or b"")
