@@ -117,6 +117,8 @@ class Case(msgspec.Struct, array_like=True, kw_only=False):
     """When its customer was last erased from it."""
     alarm: Alarm | None = None
     """Of a systemic case, while its alert goes on."""
+    theme: str = ""
+    """The first theme of the response that opened it; of a systemic case by theme, that one."""
 
     @property
     def issues(self) -> list[str]:

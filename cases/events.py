@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cases.noise import Heed
 from feedback.ids import CaseId, EventId, event_id
 from feedback.instants import Instant, rfc3339
 
@@ -20,7 +21,9 @@ TYPES = frozenset(
         "clock.armed", "clock.warned", "clock.breached", "clock.met", "clock.paused", "clock.resumed",
         "clock.extended", "clock.ended", "clock.corrected",
         "milestone.reached",
-        "response.rejected", "action.refused", "notice.sent", "notice.suppressed", "rule.failed",
+        "notice.asked", "notice.sent", "notice.held", "notice.suppressed", "notice.digest",
+        "silence.started", "silence.ended", "silence.refused",
+        "response.rejected", "action.refused", "rule.failed",
         "owner.missing", "rules.changed", "rules.refused", "heartbeat", "item.quarantined", "store.lost",
         "store.rewritten", "case.erased", "model.changed", "model.set_aside",
     }
@@ -64,6 +67,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The same, for indexes; None without a case."""
     arrived: float = 0.0
     """When the record that caused it arrived (Unix seconds), for the latency metric; never on the wire."""
+    heed: Heed | None = None
+    """For noise control (`noise.py`), where the rule set has a policy; never on the wire."""
     restates: bool = False
     """No event: the case as it stands, for a store that lost it (`restating.py`). Goes nowhere else."""
 

@@ -11,9 +11,13 @@ from typing import Literal
 
 import msgspec
 
+from feedback.ids import short_hash
 from feedback.instants import Instant, rfc3339
 from rules.noise import NoisePolicy, quiet_until
 
+MOST_HELD = 20_000
+"""Notices that wait at one time; past it the largest group goes as a digest, whatever holds it back."""
+SWEEP_S = 60
 MAX_SILENCE_S = 30 * 86_400
 """A silence that outlasts everybody's memory of it is a rule that somebody ought to have edited."""
 NAMED = 20
@@ -30,6 +34,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     site: str = ""
     theme: str = ""
+    type: str = ""
+    """Of its case."""
     statutory: bool = False
     """About a clock of the law: nothing holds it back."""
 
@@ -55,7 +61,21 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"a silence lasts more than nothing and at most {MAX_SILENCE_S // 86_400} days")
 
 
+class Heed(msgspec.Struct, frozen=True, kw_only=True):
+    """What noise control is told of an event of a case."""
+
+    at: Instant
+    """When it could be known: never before the record that caused it was received."""
+    rule: str
+    """That leads the case."""
+    site: str = ""
+    notice: Notice | None = None
+    """Of a `notice.asked`."""
+
+
 Why = Literal["grouped", "silence", "inhibited", "quiet", "cap"]
+Span = tuple[int, int]
+"""First and last of numbers that follow one another."""
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,18 +98,28 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     until: Instant | None = None
     """Of one held: when it is looked at again; None: when something else ends."""
     rules: dict[str, int] = {}
-    """Of a digest: notices by rule; they add up to `notices`."""
+    """Notices by rule; they add up to `notices`."""
     reasons: dict[str, int] = {}
-    """Of a digest: notices by why they were held; they add up too."""
+    """Notices by why they were held; they add up too."""
     cases: tuple[str, ...] = ()
-    """Of a digest: up to `NAMED` cases."""
+    """The case; of a digest up to `NAMED`."""
     case_count: int = 0
+    group: str = ""
+    """Of one held, of a digest, and of one suppressed: those of one group have one."""
+    numbers: tuple[Span, ...] = ()
+    """Each notice that is held has a number in its group; a digest names those that it tells."""
+    since: Instant | None = None
+    """Of a digest: when the first of them came."""
 
 
 class Group(msgspec.Struct, kw_only=True):
     """Notices to one person that are alike."""
 
-    held: list[Held] = []
+    id: str = ""
+    held: dict[int, Held] = {}
+    """By number, in the order in which they came."""
+    numbered: int = 0
+    """How many were ever held."""
     told_at: Instant | None = None
     """Last message about it."""
     due_at: Instant | None = None
@@ -103,9 +133,14 @@ class Noise(msgspec.Struct, kw_only=True):
     """By receiver and the values that they are grouped by."""
     sent: dict[tuple[int, str], list[Instant]] = {}
     """By cap (its place) and what it counts: messages within its span."""
-    open: dict[str, str] = {}
-    """Open cases that mute others, to their rule."""
+    open: dict[str, tuple[str, str]] = {}
+    """Open cases that mute others, to their rule and site."""
     silences: dict[str, Silence] = {}
+    by_case: dict[str, list[tuple[tuple[str, ...], int]]] = {}
+    """Where what waits about a case is: its group, its number there."""
+    waiting: int = 0
+    """Notices held."""
+    swept_at: Instant = Instant(0)
 
 
 class _Gate(msgspec.Struct, frozen=True):
@@ -120,52 +155,71 @@ def hear(noise: Noise, policy: NoisePolicy, notice: Notice) -> list[Decision]:
     at = notice.at
     if notice.statutory:
         return [*said, _told(notice, "an alarm of the law")]
-    group = noise.groups.setdefault(_key(policy, notice), Group())
+    key = _key(policy, notice)
+    group = noise.groups.get(key)
+    if group is None or _is_over(group, policy, at):
+        noise.groups.pop(key, None)  # whoever waits first is told first: a new group stands behind the others
+        group = noise.groups[key] = Group(id=f"g-{short_hash(*key, notice.id):016x}")
     gate = _gate(noise, policy, notice, at) or _grouped(policy, group, at)
     if gate is None:
         group.told_at = at
         _count(noise, policy, notice.to, {notice.rule}, at)
         return [*said, _told(notice, "nothing holds it back")]
-    group.held.append(Held(notice=notice, why=gate.why))
+    group.numbered += 1
+    group.held[group.numbered] = Held(notice=notice, why=gate.why)
+    noise.by_case.setdefault(notice.case, []).append((key, group.numbered))
+    noise.waiting += 1
     group.due_at = _sooner(group.due_at, gate.until)
-    held = Decision(
-        kind="held", at=at, to=notice.to, why=gate.words, notices=(notice.id,), until=gate.until, case_count=1
-    )
-    return [*said, held]
+    said.append(
+        Decision(
+            kind="held", at=at, to=notice.to, why=gate.words, notices=(notice.id,), until=gate.until,
+            cases=(notice.case,), case_count=1, rules={notice.rule: 1}, reasons={gate.why: 1}, group=group.id,
+            numbers=((group.numbered, group.numbered),),
+        )
+    )  # fmt: skip
+    if noise.waiting > MOST_HELD:
+        said.append(_make_room(noise, policy, at))
+    return said
 
 
-def case_opened(noise: Noise, policy: NoisePolicy, case: str, rule: str, at: Instant) -> list[Decision]:
+def case_opened(noise: Noise, policy: NoisePolicy, case: str, rule: str, at: Instant, site: str = "") -> list[Decision]:
     """A case of *rule* opened; it may mute others from now on."""
     said = wake(noise, policy, at)
     if any(rule == inhibition.rule for inhibition in policy.inhibitions):
-        noise.open[case] = rule
+        noise.open[case] = rule, site
     return said
 
 
 def case_ended(noise: Noise, policy: NoisePolicy, case: str, at: Instant) -> list[Decision]:
     """*case* was resolved, closed or found invalid: what waits about it is no longer true; what it muted may go."""
     said = wake(noise, policy, at)
-    for group in noise.groups.values():
-        kept = [held for held in group.held if held.notice.case != case]
-        if len(kept) != len(group.held):
-            said += [
-                Decision(
-                    kind="suppressed",
-                    at=at,
-                    to=held.notice.to,
-                    why="its case ended before it was told",
-                    notices=(held.notice.id,),
-                    case_count=1,
-                )
-                for held in group.held
-                if held.notice.case == case
-            ]
-            group.held = kept
-            if not kept:
-                group.due_at = None
-    if noise.open.pop(case, None) is not None:
-        said += _look_again(noise, policy, at)
-    return said
+    for key, number in noise.by_case.pop(case, ()):
+        group = noise.groups[key]
+        held = group.held.pop(number)
+        noise.waiting -= 1
+        said.append(
+            Decision(
+                kind="suppressed", at=at, to=held.notice.to, why="its case ended before it was told",
+                notices=(held.notice.id,), cases=(case,), case_count=1, rules={held.notice.rule: 1},
+                group=group.id, numbers=((number, number),),
+            )
+        )  # fmt: skip
+        if not group.held:
+            group.due_at = None
+    return said + alert_ended(noise, policy, case, at)
+
+
+def alert_ended(noise: Noise, policy: NoisePolicy, case: str, at: Instant) -> list[Decision]:
+    """What *case* is about is over, and people are still at it: it mutes nobody any more."""
+    said = wake(noise, policy, at)
+    return said if noise.open.pop(case, None) is None else [*said, *_look_again(noise, policy, at)]
+
+
+def policy_changed(noise: Noise, policy: NoisePolicy, at: Instant) -> list[Decision]:
+    """*policy* holds from now on; what the one before held back and this one does not is told."""
+    noise.open = {c: held for c, held in noise.open.items() if any(held[0] == i.rule for i in policy.inhibitions)}
+    noise.sent.clear()  # by the caps of the policy before
+    return _look_again(noise, policy, at)
 
 
 def silence(noise: Noise, policy: NoisePolicy, wanted: Silence, at: Instant) -> list[Decision]:
@@ -189,7 +243,9 @@ def wake(noise: Noise, policy: NoisePolicy, at: Instant) -> list[Decision]:
     while (due_at := wake_at(noise)) is not None and due_at <= at:
         for key in [key for key, group in noise.groups.items() if group.due_at is not None and group.due_at <= due_at]:
             said += _flush(noise, policy, key, due_at)
-    _forget(noise, policy, at)
+    if at >= noise.swept_at + SWEEP_S:
+        noise.swept_at = at
+        _forget(noise, policy, at)
     return said
 
 
@@ -200,7 +256,7 @@ def wake_at(noise: Noise) -> Instant | None:
 
 def held(noise: Noise) -> Iterator[Notice]:
     """Everything that waits."""
-    return (one.notice for group in noise.groups.values() for one in group.held)
+    return (one.notice for group in noise.groups.values() for one in group.held.values())
 
 
 # -- telling -----------------------------------------------------------------------------------------------
@@ -213,40 +269,71 @@ def _flush(noise: Noise, policy: NoisePolicy, key: tuple[str, ...], at: Instant)
     if gate is not None:
         group.due_at = gate.until
         return []
-    going, staying = [], []
+    going: dict[int, Held] = {}
     due_at: Instant | None = None
     gates: dict[tuple[str, str], _Gate | None] = {}
-    for one in group.held:
+    for number, one in group.held.items():
         alike = (one.notice.rule, one.notice.site)  # one group is of one receiver: the gates see nothing else
         if alike not in gates:
             gates[alike] = _gate(noise, policy, one.notice, at)
         shut = gates[alike]
         if shut is None:
-            going.append(one)
+            going[number] = one
         else:
-            staying.append(one)
             due_at = _sooner(due_at, shut.until)
-    group.held, group.due_at = staying, due_at
-    if not going:
-        return []
+    group.due_at = due_at
+    return [_digest(noise, policy, key, going, at, "what was held back, and is still true")] if going else []
+
+
+def _digest(
+    noise: Noise, policy: NoisePolicy, key: tuple[str, ...], going: dict[int, Held], at: Instant, why: str
+) -> Decision:
+    """Tell *going*, which are of the group of *key*, together."""
+    group = noise.groups[key]
+    for number, one in going.items():
+        del group.held[number]
+        noise.waiting -= 1
+        places = noise.by_case[one.notice.case]
+        places.remove((key, number))
+        if not places:
+            del noise.by_case[one.notice.case]
     group.told_at = at
-    rules = Counter(one.notice.rule for one in going)
-    reasons = Counter(one.why for one in going)
-    cases = tuple(dict.fromkeys(one.notice.case for one in going))
-    _count(noise, policy, going[0].notice.to, set(rules), at)
-    return [
-        Decision(
-            kind="digest",
-            at=at,
-            to=going[0].notice.to,
-            why="what was held back, and is still true",
-            notices=tuple(one.notice.id for one in going),
-            rules=dict(rules),
-            reasons={str(why): number for why, number in reasons.items()},
-            cases=cases[:NAMED],
-            case_count=len(cases),
-        )
-    ]
+    notices = [one.notice for one in going.values()]
+    rules = Counter(notice.rule for notice in notices)
+    cases = tuple(dict.fromkeys(notice.case for notice in notices))
+    _count(noise, policy, notices[0].to, set(rules), at)
+    return Decision(
+        kind="digest",
+        at=at,
+        to=notices[0].to,
+        why=why,
+        notices=tuple(notice.id for notice in notices),
+        rules=dict(rules),
+        reasons={str(why): number for why, number in Counter(one.why for one in going.values()).items()},
+        cases=cases[:NAMED],
+        case_count=len(cases),
+        group=group.id,
+        numbers=spans(list(going)),
+        since=notices[0].at,
+    )
+
+
+def _make_room(noise: Noise, policy: NoisePolicy, at: Instant) -> Decision:
+    """The digest of the largest group: so many wait that no gate can hold them all."""
+    key = max(noise.groups, key=lambda key: (len(noise.groups[key].held), key))
+    noise.groups[key].due_at = None
+    return _digest(noise, policy, key, dict(noise.groups[key].held), at, f"more than {MOST_HELD} notices wait")
+
+
+def spans(numbers: list[int]) -> tuple[Span, ...]:
+    """Ascending *numbers* as spans: `[1, 2, 3, 7]` is `(1, 3), (7, 7)`."""
+    found: list[Span] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return tuple(found)
 
 
 def _told(notice: Notice, why: str) -> Decision:
@@ -263,14 +350,19 @@ def _look_again(noise: Noise, policy: NoisePolicy, at: Instant) -> list[Decision
 
 def _forget(noise: Noise, policy: NoisePolicy, at: Instant) -> None:
     """Drop what can no longer matter, so that the state is bounded by what is held and by what is recent."""
-    interval_s = policy.group.interval_s if policy.group else 0
-    for key in [k for k, g in noise.groups.items() if not g.held and (g.told_at or 0) + interval_s <= at]:
+    for key in [key for key, group in noise.groups.items() if _is_over(group, policy, at)]:
         del noise.groups[key]
     for (place, name), sent in list(noise.sent.items()):
         if place >= len(policy.caps) or not _recent(sent, at, policy.caps[place].within_s):
             del noise.sent[place, name]
     for id in [s.id for s in noise.silences.values() if s.until_at <= at]:
         del noise.silences[id]
+
+
+def _is_over(group: Group, policy: NoisePolicy, at: Instant) -> bool:
+    """Whether the next notice begins a group of its own."""
+    interval_s = policy.group.interval_s if policy.group else 0
+    return not group.held and (group.told_at or 0) + interval_s <= at
 
 
 # -- what holds a notice back ------------------------------------------------------------------------------
@@ -284,7 +376,7 @@ def _gate(noise: Noise, policy: NoisePolicy, notice: Notice, at: Instant) -> _Ga
             return _Gate("silence", words, one.until_at)
     for inhibition in policy.inhibitions:
         if notice.rule in inhibition.mutes:
-            alert = next((c for c, rule in noise.open.items() if rule == inhibition.rule and c != notice.case), None)
+            alert = _muting(noise, inhibition.rule, notice)
             if alert is not None:
                 return _Gate("inhibited", f"{inhibition.rule} has {alert} open", None)
     for quiet in policy.quiet:
@@ -299,6 +391,14 @@ def _gate(noise: Noise, policy: NoisePolicy, notice: Notice, at: Instant) -> _Ga
     return None
 
 
+def _muting(noise: Noise, rule: str, notice: Notice) -> str | None:
+    """An open case of *rule* that mutes *notice*."""
+    for case, (of, site) in noise.open.items():
+        if of == rule and site in ("", notice.site) and case != notice.case:
+            return case
+    return None
+
+
 def _grouped(policy: NoisePolicy, group: Group, at: Instant, *, flushing: bool = False) -> _Gate | None:
     """Whether the group has to wait for more, or was told of a moment ago."""
     if policy.group is None:
@@ -308,7 +408,7 @@ def _grouped(policy: NoisePolicy, group: Group, at: Instant, *, flushing: bool =
         return _Gate("grouped", f"with others of its group, told {rfc3339(group.told_at)}", until)
     if not policy.group.wait_s:
         return None
-    first = group.held[0].notice.at if group.held else at
+    first = next(iter(group.held.values())).notice.at if group.held else at
     until = Instant(first + policy.group.wait_s)
     if flushing and at >= until:
         return None
@@ -320,7 +420,7 @@ def _matches(silence: Silence, notice: Notice) -> bool:
 
 
 def _key(policy: NoisePolicy, notice: Notice) -> tuple[str, ...]:
-    named = {"rule": notice.rule, "site": notice.site, "theme": notice.theme}
+    named = {"rule": notice.rule, "site": notice.site, "theme": notice.theme, "type": notice.type}
     by = policy.group.by if policy.group is not None else ("rule",)
     return (notice.to, *(named[name] for name in by))
 

@@ -58,6 +58,7 @@ def open_case(
         closing=_closing([t.case for t in triggers]),
         leaf=leaf,
     )
+    case.theme = next((found.path for found in reading.themes), "")
     telling = Telling(case, moment)
     begin(
         telling,

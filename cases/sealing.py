@@ -34,7 +34,7 @@ PUBLIC = frozenset(
     {
         "action", "alert", "before", "by", "calendar", "cases", "change", "channel", "clock", "count", "counting",
         "detected_at", "do", "due_at", "earlier", "fallback", "finding", "hash", "hazard", "issue", "issues",
-        "joined", "last_moment", "late", "late_by_s", "law", "length", "level", "linked", "missed", "name",
+        "decided", "joined", "last_moment", "late", "late_by_s", "law", "length", "level", "linked", "missed", "name",
         "next_best_action", "occurrence", "of", "owner", "point", "previous", "principal", "priority", "reading",
         "reason", "recorded_at", "remaining_s", "reopened", "responses", "restored_from", "role", "rule",
         "rule_version", "rules", "started_at", "template", "to", "took_place_at", "type", "until", "was_due_at",
@@ -184,7 +184,8 @@ def each_place(
 ) -> dict[str, Any]:
     """*event* with *change* made wherever something may be sealed in it: in `data`, its `case`, its `response`."""
     case = str(event.get("subject", ""))
-    data = change((case, str(event["id"])), event["data"])
+    # What was asked for is told in the same words, under the same token (`flows/noticing.py`).
+    data = change((case, str(event["data"].get("asked", event["id"]))), event["data"])
     for place in ("case", "response"):
         if isinstance(data.get(place), Mapping):
             data[place] = change((case, place), data[place])

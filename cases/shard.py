@@ -497,7 +497,12 @@ class _Drawer:
     @staticmethod
     def _moment(item: Item, programme: str, arrived: float) -> Moment:
         return Moment(
-            rules=item.rules[programme], seen_at=item.seen_at, arrived=arrived, outages=item.outages, keys=item.keys
+            rules=item.rules[programme],
+            seen_at=item.seen_at,
+            received_at=_received_at(item.what),
+            arrived=arrived,
+            outages=item.outages,
+            keys=item.keys,
         )
 
     def _guarded(self, do: Callable[[], None], kind: str, which: str, programme: str, item: Item) -> None:
@@ -515,6 +520,17 @@ class _Drawer:
 
     def _quarantine(self, kind: str, which: str, programme: str, item: Item, error: Exception) -> None:
         self.events.append(quarantined(kind, which, programme, item.seen_at, error))
+
+
+def _received_at(what: Judged | Action | Tick | Restate | Found) -> Instant:
+    match what:
+        case Judged():
+            return what.response.received_at
+        case Action():
+            return what.received_at
+        case Found():
+            return what.at
+    return Instant(0)  # what falls due is known when it is due
 
 
 def _hash_of(response: Response) -> int:

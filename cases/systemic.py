@@ -43,6 +43,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Of a rule by customer: whose case it is."""
     routing: Mapping[str, Scalar] = {}
     """What rosters route by: the site of a window by site."""
+    theme: str = ""
+    """Of a window by theme."""
     tells: bool = True
     """Whether its key may lie anywhere; one by customer or by an attribute of theirs is sealed."""
     arrived: float = 0.0
@@ -84,6 +86,7 @@ def open_systemic(
     )
     case.later = starting_later([spec])
     case.alarm = Alarm(alert=finding.alert, since=finding.since, count=finding.count)
+    case.theme = found.theme
     telling = Telling(case, moment)
     begin(
         telling,

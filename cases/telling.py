@@ -14,6 +14,7 @@ from cases import clocks, counting, sealing, trail
 from cases.case import Case
 from cases.clocks import Clock, State
 from cases.events import Event, wire
+from cases.noise import Heed, Notice
 from cases.sealing import Keys
 from feedback.ids import EventId, event_id
 from feedback.instants import Instant, rfc3339
@@ -24,6 +25,12 @@ from rules.roster import Person
 from rules.ruleset import RuleSet
 from rules.templates import render
 
+_FOLLOWED = frozenset(
+    {"notice.asked", "case.opened", "case.reopened", "case.resolved", "case.closed", "case.invalidated"}
+)
+_BEGINNING = frozenset({"case.opened", "case.reopened"})
+_ALERTS = frozenset({"alert_ended", "raised_again"})
+"""What noise control follows: notices, and whether what a case is about still goes on."""
 LATE_AFTER_S = 5
 """An event said this long after it became true is marked `late`."""
 
@@ -35,8 +42,10 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """The set in force: its roster and templates. A case's own clocks come with the case."""
     seen_at: Instant
     """Engine time at which the item was taken up: becomes `detected_at`."""
+    received_at: Instant = Instant(0)
+    """When the causing record was received; 0 for ticks."""
     arrived: float = 0.0
-    """When the causing record arrived, Unix seconds; 0 for ticks."""
+    """The same with its fraction, Unix seconds."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
     """[from, until) in which nobody looked at the clocks."""
     keys: Keys | None = None
@@ -96,6 +105,7 @@ class Telling:
                 record=record,
                 standing=standing,
                 arrived=moment.arrived,
+                heed=self._heed(id_, type_, at, data) if moment.rules.noise is not None else None,
             )
             case.chain = trail.digest(wire(event))
             data["hash"] = case.chain.hex()
@@ -122,6 +132,22 @@ class Telling:
             private["data"] = {name: data.pop(name) for name in names}
             data |= sealing.seal(keys, case.leaf, (case.id, id_), private["data"])
         return data, private
+
+    def _heed(self, id_: EventId, type_: str, at: Instant, data: dict[str, Any]) -> Heed | None:
+        """What noise control is to know of an event; None when it is not its business."""
+        policy, case = self.moment.rules.noise, self.case
+        if policy is None or not (type_ in _FOLLOWED or data.get("change") in _ALERTS):
+            return None
+        at = Instant(max(at, self.moment.received_at))
+        rule, site = case.rules[0].id, str(case.routing.get("site", ""))
+        if type_ in _BEGINNING and not any(rule == inhibition.rule for inhibition in policy.inhibitions):
+            return None
+        notice = None
+        if type_ == "notice.asked":
+            notice = Notice(
+                id=id_, at=at, to=data["to"], case=case.id, rule=rule, site=site, theme=case.theme, type=case.type
+            )
+        return Heed(at=at, rule=rule, site=site, notice=notice)
 
     # -- clocks ---------------------------------------------------------------------------------------------
 
@@ -246,21 +272,29 @@ class Telling:
             self.notice(self.case.owner, self.case.role, at, occurrence, why)
 
     def notice(self, to: str, role: str, at: Instant, occurrence: tuple[str, ...], why: str, *, told: str = "") -> None:
-        """A notice to *to*; its words come from the rule's template, or else from *told* (else *why*)."""
+        """A notice to *to*; its words come from the rule's template, or else from *told* (else *why*).
+
+        Under a policy (`rules/noise.py`) it is asked for, and noise control decides; one of the law is always sent.
+        """
         person = self.moment.rules.roster.person(to)
         subject, body = self.words(self.case.notice, told or why, at)
-        self.say(
-            "notice.sent",
-            at,
-            (to, *occurrence),
-            to=to,
-            name=person.name if person is not None else to,
-            email=person.email if person is not None else "",
-            role=role,
-            reason=why,
-            subject=subject,
-            body=body,
-        )
+        held_to_law = self.case.statutory or any(clock.spec.law for clock in self.case.clocks)
+        told_of = {
+            "to": to,
+            "name": person.name if person is not None else to,
+            "email": person.email if person is not None else "",
+            "role": role,
+            "reason": why,
+            "subject": subject,
+            "body": body,
+        }
+        if self.moment.rules.noise is None:
+            self.say("notice.sent", at, (to, *occurrence), **told_of)
+        elif held_to_law:
+            spared = "an alarm of the law is never held back"
+            self.say("notice.sent", at, (to, *occurrence), **told_of, decided=spared)
+        else:
+            self.say("notice.asked", at, (to, *occurrence), **told_of)
 
     def words(self, template: str, why: str, at: Instant) -> tuple[str, str]:
         """Subject and body of *template* about this case; plain words when the set has no such template."""

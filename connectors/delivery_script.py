@@ -42,7 +42,8 @@ local function body(queue, entry)
   local stream_id, id, line = parts(entry)
   local found = call('XRANGE', events, stream_id, stream_id)[1]
   if found and field(found[2], 'id') == id then return field(found[2], 'event') end
-  return call('HGET', programme_stem .. 'case:' .. line .. ':log', id) or call('HGET', queue .. 'kept', id)
+  local own = programme_stem .. 'case:' .. line
+  return call('HGET', own .. ':log', id) or call('HGET', own .. ':notices', id) or call('HGET', queue .. 'kept', id)
 end
 
 local function push(queue, entry, line, since)

@@ -73,6 +73,10 @@ class Keys:
         """Hash: event id to event JSON, all that was ever said about the case."""
         return f"{self.stem}case:{case}:log"
 
+    def notices(self, case: str) -> str:
+        """Hash: event id to event JSON, what noise control made of the notices that the case asked for."""
+        return f"{self.stem}case:{case}:notices"
+
     def owner(self, owner: str) -> str:
         """Sorted set: one person's open cases, by `due_at`, or by `opened_at` when no clock runs."""
         return f"{self.stem}owner:{owner}"

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
@@ -64,7 +65,7 @@ class Records:
         return None
 
     def case(self, programme: str, case: str) -> Row | None:
-        """The record of one case with its `responses` and, in order, its `log`; None when there is none.
+        """The record of one case with its `responses`, its `log` and what became of its `notices`; None: there is none.
 
         The log is as it was written, for whoever verifies it; `read` opens an event of it.
         """
@@ -82,6 +83,8 @@ class Records:
             record["rewritten"] = {"at": rfc3339(at), "sequence": sequence}
         log = [msgspec.json.decode(event) for event in self._redis.hvals(Keys(programme).log(case))]
         record["log"] = sorted(log, key=lambda event: int(event.get("sequence", 0)))
+        told = [msgspec.json.decode(event) for event in self._redis.hvals(Keys(programme).notices(case))]
+        record["notices"] = sorted(told, key=lambda event: (event["time"], event["id"]))
         return record
 
     def token(self, programme: str, case: str) -> str | None:
@@ -238,14 +241,25 @@ class Records:
 
         Raises StoreClosed, LayoutError.
         """
-        keys = Keys(programme)
         case = str(msgspec.json.decode(action).get("case", ""))
+        return self._hand_in(programme, action_id, action, principal, lambda layout: layout.lane_of_case(case) or 0)
+
+    def tell_lanes(self, programme: str, control_id: str, control: bytes, principal: str) -> None:
+        """Hand in a control to every lane. Raises StoreClosed, LayoutError."""
+        cut = self._redis.get(Keys(programme).layout)
+        for lane in range(read_layout(cut).lanes if cut else 1):
+            self._hand_in(programme, f"{control_id} {lane}", control, principal, partial(_always, lane))
+
+    def _hand_in(
+        self, programme: str, action_id: str, action: bytes, principal: str, lane_in: Callable[[Layout], int]
+    ) -> str:
+        keys = Keys(programme)
         cut = self._redis.get(keys.layout) or b""
         while True:
             layout = read_layout(cut) if cut else UNKNOWN
             if layout.closed:
                 raise StoreClosed(f"the store is being cut into other lanes; hand in {action_id} again in a minute")
-            stream = keys.of_lane(keys.actions, layout.lane_of_case(case) or 0)
+            stream = keys.of_lane(keys.actions, lane_in(layout))
             given = [action, principal, ACTED_FOR_S, cut]
             reply = self._act(keys=[stream, keys.acted(action_id), keys.layout], args=given)
             if not isinstance(reply, list):
@@ -307,6 +321,30 @@ class Records:
                     return [self.read(event) for event in said[first:] if event.get("subject") in cases]
         return []
 
+    def answer_to(self, programme: str, silence: str, after: str, *, wait_s: float) -> Row | None:
+        """The event that says what became of a *silence* asked for since *after*; None within *wait_s*."""
+        deadline = time.monotonic() + wait_s
+        while (left := deadline - time.monotonic()) > 0:
+            stream = Keys(programme).events
+            for _, entries in self._redis.xread({stream: after}, count=500, block=max(1, min(1000, int(left * 1000)))):
+                after = entries[-1][0].decode()
+                for _, fields in entries:
+                    if fields[b"type"].startswith(b"tocsin.silence."):
+                        event: Row = msgspec.json.decode(fields[b"event"])
+                        if event["data"].get("silence") == silence:
+                            return event
+        return None
+
+    def newest(self, programme: str, types: Collection[str], within_s: float) -> Iterator[Row]:
+        """Events of those *types* that were written within the last *within_s*, newest first. A person's question."""
+        wanted = {type_.encode() for type_ in types}
+        newest, oldest = "+", f"{int((time.time() - within_s) * 1000)}"
+        while page := self._redis.xrevrange(Keys(programme).events, max=newest, min=oldest, count=1000):
+            for _, fields in page:
+                if fields.get(b"type") in wanted:
+                    yield msgspec.json.decode(fields[b"event"])
+            newest = f"({page[-1][0].decode()}"
+
     def __enter__(self) -> Self:
         return self
 
@@ -315,6 +353,10 @@ class Records:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def _always(lane: int, _: Layout) -> int:
+    return lane
 
 
 RedisError = redis.RedisError

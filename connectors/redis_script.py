@@ -29,7 +29,8 @@ DEAD_TYPES = frozenset({"response.rejected", "item.quarantined"})
 # Redis's cmsgpack (0.4) knows no binary: everything in a batch is text, JSON too.
 # A batch is [FORMAT, programme, [run...]], a run [case, entries, tail, responses].
 #   without a case:  ["", [id, type, time, json, dead]*, [], []], dead the flat fields of a dead letter or []
-#   with one:        [case, [id, type, time, sequence, json]*, tail, responses], consecutive events of one case
+#   with one:        [case, [id, type, time, sequence, json]*, tail, responses], consecutive events of one case; those
+#                    of sequence 0 are no part of its trail (what became of its notices)
 #   tail             [] or [sequence, record, standing, status, open, owner, opened_at, due_at or false,
 #                    type, subject, customer, priority]: the case after the run's last event; for one that is told
 #                    again, without entries, the instant of that is the thirteenth
@@ -98,9 +99,10 @@ for _, run in ipairs(cmsgpack.unpack(ARGV[2])[3]) do
       end
     end
   else
-    local log, last = stem .. 'case:' .. case .. ':log', #entries - 4
+    local own, last = stem .. 'case:' .. case, #entries - 4
     for i = 1, last, 5 do
       local id, json = entries[i], entries[i + 4]
+      local log = own .. (entries[i + 3] == 0 and ':notices' or ':log')
       if call('HSETNX', log, id, json) == 1 then
         fresh = fresh + 1
         if not fold then
@@ -192,7 +194,7 @@ def pack(events: Iterable[Event]) -> Iterator[Batch]:
             runs[-1][2].append(event.time)
             last, size, count = None, size + len(event.record or b""), count + 1
             continue
-        if last is None or event.case != last.case or (event.record is None) != (last.record is None):
+        if last is None or event.case != last.case or (event.standing is None) != (last.standing is None):
             _close(runs, last)
             entries, responses = [], []
             runs.append((event.case or "", entries, [], responses))

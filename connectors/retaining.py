@@ -109,7 +109,7 @@ class Retention:
         ]
         for name in gone:
             each = self._redis.pipeline(transaction=True)
-            each.delete(keys.case(name), keys.log(name))
+            each.delete(keys.case(name), keys.log(name), keys.notices(name))
             each.zrem(keys.cases, name)
             each.execute()
         self._from[programme] = start + len(names) - len(gone) if len(names) == PAGE else 0

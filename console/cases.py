@@ -62,11 +62,12 @@ def case_lines(record: dict[str, Any]) -> Iterator[str]:
         yield f"    {words_of(response)}"
     yield ""
     yield "what happened (times UTC)"
-    for event in record.get("log", ()):
+    notices = sorted(record.get("notices", ()), key=lambda event: str(event["time"]))
+    for event in [*record.get("log", ()), *notices]:
         data = event["data"]
         said = [
             f"{name}={data[name]}"
-            for name in ("clock", "due_at", "owner", "to", "by", "change", "reason", "detail", "late")
+            for name in ("clock", "due_at", "owner", "to", "by", "change", "reason", "detail", "decided", "late")
             if data.get(name) not in (None, "", False)
         ]
         yield f"  {event['time']}  {event['type'].removeprefix('tocsin.'):<21} {'  '.join(said)}"

@@ -26,8 +26,10 @@ from flows.settings import Settings
 
 Row = dict[str, Any]
 _TELLING = ("case.opened", "case.assigned", "case.escalated", "case.updated", "owner.missing", "notice.sent",
-            "notice.suppressed", "customer.acknowledged", "customer.contacted")  # fmt: skip
-_SAID = ("to", "name", "email", "role", "channel", "template", "owner", "change", "reason")
+            "notice.asked", "notice.held", "notice.suppressed", "customer.acknowledged",
+            "customer.contacted")  # fmt: skip
+_SAID = ("to", "name", "email", "role", "channel", "template", "owner", "change", "reason", "decided", "until", "group",
+         "number")  # fmt: skip
 _ENGINES = ("source", "id", "programme", "customer", "occurred_at", "channel", "touchpoint", "language", "text",
             "scores", "attributes")  # fmt: skip
 
@@ -133,7 +135,7 @@ def _cases(records: Records, programme: str, response: str) -> Iterator[Row]:
                 "event": event["id"],
                 **{name: event["data"][name] for name in _SAID if event["data"].get(name)},
             }
-            for event in map(records.read, record["log"])
+            for event in map(records.read, [*record["log"], *record["notices"]])
             if event["type"].removeprefix("tocsin.") in _TELLING
         ]
         yield {

@@ -46,6 +46,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def lane_of(self, shard: int) -> int:
         """The lane that has *shard*."""
+        if shard >= self.shards + MAX_LANES * DRAWERS:
+            return (shard - self.shards - MAX_LANES * DRAWERS) % self.lanes
         if shard >= self.shards:
             return (shard - self.shards) // DRAWERS % self.lanes  # what a lane that is no more had, others go on with
         return shard % (self.slots or self.shards) % self.lanes
@@ -65,7 +67,15 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_systemic(self, shard: int) -> bool:
         """Whether *shard* holds cases that no customer's are, beside the windows that opened them."""
-        return shard >= self.shards
+        return self.shards <= shard < self.shards + MAX_LANES * DRAWERS
+
+    def shard_of_notices(self, lane: int) -> int:
+        """The drawer of *lane* that decides on notices; it holds no case."""
+        return self.shards + MAX_LANES * DRAWERS + lane
+
+    def is_of_notices(self, shard: int) -> bool:
+        """Whether *shard* is such a drawer."""
+        return shard >= self.shards + MAX_LANES * DRAWERS
 
     def lane_of_customer(self, programme: str, customer_key: str) -> int:
         """The lane of a response that comes by a stream; 0 where partitions say it, for streams are unread there."""

@@ -2,6 +2,7 @@ r"""The engine: responses and actions in, case events out. One Bytewax dataflow 
 
     lane -> hear (decode, score, judge) -> shards (cases and clocks) -> sinks
                       \\-> windows (rules with memory, and their cases) -> sinks
+    shards, windows -> notices (which are told, held back, told in a digest) -> sinks
 
 `hear` is stateless but for the rules in force, which only an item of the stream can change. What needs no case
 (a rejected record, a failed rule) goes from there straight to the sinks. The ids of the flow and of its steps
@@ -9,7 +10,7 @@ are stored names: renaming one forgets every open case in silence, so `tests/flo
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -23,13 +24,22 @@ from flows.hearing import UNKEYED, Heard, Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.keyed import shard_builder
 from flows.lane import LaneSource
-from flows.watching import Meter, Watch, window_builder
+from flows.noticing import Look, notice_builder
+from flows.watching import Meter as WindowMeter
+from flows.watching import Watch, window_builder
 
 FLOW_ID = "tocsin"
 FIRST_STATEFUL = ("tocsin.lane", "tocsin.shards", "tocsin.sink_0")
 """The steps that kept state in the first releases, whose stores do not name them."""
-STATEFUL = (*FIRST_STATEFUL, "tocsin.windows")
+STATEFUL = (*FIRST_STATEFUL, "tocsin.windows", "tocsin.notices")
 """The steps that keep state, as recovery knows them."""
+
+
+class Meter(WindowMeter, Protocol):
+    """What the steps count; `flows/metrics.py` keeps the numbers."""
+
+    def notices_held(self, count: int) -> None:
+        """So many notices are held back now."""
 
 
 def build(
@@ -51,9 +61,14 @@ def build(
     apart = op.branch("apart", split.falses, _is_watch)
     builder = window_builder(due, meter, erasures or Erasures())
     found = op.stateful_batch("windows", cast("KeyedStream[Watch]", apart.trues), builder)
-    keyed = cast("KeyedStream[Item]", apart.falses)
+    aside = op.branch("aside", apart.falses, _is_look)
+    keyed = cast("KeyedStream[Item]", aside.falses)
     said = op.stateful_batch("shards", keyed, shard_builder(due, known, erasures or Erasures()))
-    events = op.merge("said", cast("KeyedStream[Event]", split.trues), found, said)
+    # Of what is said of cases, noise control follows what its policy needs; most sets have none.
+    heeded = op.flat_map_batch("heed", op.merge("of_cases", found, said), hearing.heed)
+    looks = op.merge("looks", cast("KeyedStream[Look]", aside.trues), heeded)
+    told = op.stateful_batch("notices", looks, notice_builder(due, meter.notices_held))
+    events = op.merge("said", cast("KeyedStream[Event]", split.trues), found, said, told)
     for number, sink in enumerate(sinks):
         op.output(f"sink_{number}", events, sink)
     return flow
@@ -61,6 +76,10 @@ def build(
 
 def _is_watch(heard: Heard) -> bool:
     return isinstance(heard[1], Watch)
+
+
+def _is_look(heard: Heard) -> bool:
+    return isinstance(heard[1], Look)
 
 
 def _needs_no_case(heard: Heard) -> bool:

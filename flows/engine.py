@@ -365,6 +365,7 @@ class _Engine:
             erasures=self.erasures,
             order=OrderLog(self._place.folder / "order"),
             since=state.get("order") if state else 0,
+            apart=self.hearing.is_apart,
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}

@@ -28,6 +28,7 @@ from flows.erasures import Erasures
 from flows.indexes import KnownResponses
 from flows.lane import Given
 from flows.models import ModelError
+from flows.noticing import Look, asked_of, notice_key, quieted_by
 from flows.outages import Outages
 from flows.suspects import Suspects
 from flows.timetable import LEARNING, InForce, Timetable
@@ -49,7 +50,7 @@ UNKEYED = ""
 _TELLING = frozenset({"store.lost", "store.rewritten", "rules.refused", "heartbeat"})
 """Controls that change nothing here and are told as events."""
 
-Heard = tuple[str, Item | Event | Watch]
+Heard = tuple[str, Item | Event | Watch | Look]
 
 
 class ProcessDied(Exception):
@@ -201,10 +202,28 @@ class Hearing:
 
     def _for_shard(self, shard: int, what: Action | Tick | Restate, at: Instant, seen_at: Instant) -> Heard:
         """An item on its way to its shard; one of systemic cases lies with its windows."""
+        if self._layout.is_of_notices(shard):
+            return notice_key(shard), self._look(shard, at, seen_at)
         item = self._item(shard, what, seen_at)
         if self._layout.is_systemic(shard):
             return watch_key(shard), Watch(at=at, windows=self._windows, item=item)
         return shard_key(shard), item
+
+    def _look(self, shard: int, at: Instant, seen_at: Instant) -> Look:
+        return Look(shard=shard, at=at, seen_at=seen_at, rules=self.book.sets, keys=self._keys)
+
+    def is_apart(self, shard: int) -> bool:
+        """Whether a tick for *shard* comes when all that was given out before it has been worked off."""
+        return self._layout.is_of_notices(shard)
+
+    def heed(self, events: Iterable[tuple[str, Event]]) -> list[tuple[str, Look]]:
+        """What noise control is to know of what was said of cases."""
+        found = [asked for _, event in events if event.heed is not None and (asked := asked_of(event)) is not None]
+        if not found:
+            return []
+        shard = self._layout.shard_of_notices(self._lane)
+        look = self._look(shard, Instant(0), Instant(0))
+        return [(notice_key(shard), msgspec.structs.replace(look, asked=asked)) for asked in found]
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
         record = self._decoder.decode(envelope)
@@ -285,6 +304,11 @@ class Hearing:
         if control.do in _TELLING:
             data = {**control.data, "detected_at": rfc3339(control.received_at)}
             heard += self._for_all(control, self.book, lambda _: data)
+            return
+        if control.do in ("silence", "unsilence"):
+            shard, at = self._layout.shard_of_notices(self._lane), control.received_at
+            look = msgspec.structs.replace(self._look(shard, at, at), quieted=quieted_by(control))
+            heard.append((notice_key(shard), look))
             return
         if control.do == "model":
             self._take_up_model(control, heard)

@@ -150,12 +150,14 @@ class Lane(StatefulSourcePartition[Given, State]):
         erasures: Erasures | None = None,
         order: OrderLog | None = None,
         since: int | None = None,
+        apart: Callable[[int], bool] = lambda _: False,
     ) -> None:
         """*foresee* says which rules and models a record will put in force: the snapshot that has it given out names
         them, and may be taken before it is heard. *ends*: stop when the inputs are exhausted, and wait for no more.
 
         What is written in *order* since the snapshot of the number *since* (0: since the beginning) is given out
-        first, as it was; None when that snapshot knew of no order.
+        first, as it was; None when that snapshot knew of no order. A tick for a shard that stands *apart* is a
+        batch of its own: everything given out before has been worked off by then.
         """
         self.inputs = list(inputs)
         self.in_force = in_force
@@ -175,6 +177,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         self._again = deque[Entry]() if since is None else self._order.since(since)
         """What was given out before, and is to be again."""
         self._again_since: float | None = None
+        self._apart, self._left = apart, deque[Ticked]()
         self._ticks_a_poll = TICKS_A_POLL
         self._ticked_at: float | None = None
         """When ticks were last given out and not yet worked off, on the monotonic clock."""
@@ -189,6 +192,10 @@ class Lane(StatefulSourcePartition[Given, State]):
         seen_at = Instant(int(now))
         self._outages.look(seen_at)
         given: list[Given] = []
+        if self._left:
+            self._tick(self._left.popleft(), given, seen_at)
+            self._order.write()
+            return given
         if self._again:
             self._give_again(given, seen_at)
             self._order.write()
@@ -196,6 +203,9 @@ class Lane(StatefulSourcePartition[Given, State]):
         if not self._clock.is_held:
             horizon = self._horizon(now)
             due = self._due.take_due(horizon, self._ticks_to_give())
+            if later := [shard for shard in due if self._apart(shard)]:
+                self._left.append(Ticked(horizon, later))
+                due = [shard for shard in due if shard not in later]
             given = [(Tick(shard=s, at=horizon), seen_at) for s in due]
             self._order.ticked(horizon, due)
         self._ticked_at = time.monotonic() if given else None
@@ -214,8 +224,11 @@ class Lane(StatefulSourcePartition[Given, State]):
         while self._again and room > 0:
             entry = self._again[0]
             if isinstance(entry, Ticked):
-                given += [(Tick(shard=shard, at=entry.at), seen_at) for shard in entry.shards]
-                self._order.ticked(entry.at, entry.shards)
+                if any(map(self._apart, entry.shards)):
+                    self._left.append(entry)
+                    self._again.popleft()
+                    return
+                self._tick(entry, given, seen_at)
                 room -= TICK_US * len(entry.shards)
             elif (source := by_name.get(entry.reader)) is not None:
                 envelope, more = source.take_until(entry.position)
@@ -229,6 +242,10 @@ class Lane(StatefulSourcePartition[Given, State]):
                     return
             self._again.popleft()
             self._again_since = None
+
+    def _tick(self, ticked: Ticked, given: list[Given], seen_at: Instant) -> None:
+        given += [(Tick(shard=shard, at=ticked.at), seen_at) for shard in ticked.shards]
+        self._order.ticked(ticked.at, ticked.shards)
 
     def _waits_for(self, source: Input, entry: Entry) -> bool:
         """Whether it is worth to wait for *entry*: a source that stays away must not hold the clocks for ever."""

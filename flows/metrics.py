@@ -112,6 +112,7 @@ class EngineMetrics:
         )  # fmt: skip
         self._window_keys = Gauge("tocsin_window_keys", "Keys that rules with memory hold.", registry=registry)
         self._keys_held: dict[int, int] = {}
+        self._notices_held = Gauge("tocsin_notices_held", "Notices that noise control holds back.", registry=registry)
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
@@ -152,6 +153,9 @@ class EngineMetrics:
         if self._keys_held.get(drawer) != count:
             self._keys_held[drawer] = count
             self._window_keys.set(sum(self._keys_held.values()))
+
+    def notices_held(self, count: int) -> None:
+        self._notices_held.set(count)
 
     def written(self, events: list[Event]) -> None:
         """*events* are readable in Redis from now on."""

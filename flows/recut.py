@@ -24,6 +24,8 @@ from feedback.layout import Layout
 from flows.alerts import FLOW_ID
 from flows.keyed import Stored
 from flows.lane import State
+from flows.noticing import Stored as Noticed
+from flows.noticing import notice_key
 from flows.run import StateError, run_flow
 from flows.watching import Stored as Windowed
 from flows.watching import watch_key
@@ -47,6 +49,8 @@ class LaneState(msgspec.Struct, kw_only=True):
     windows: dict[int, Windowed] = {}
     """What rules with memory hold, and their cases, by the shard of these. It goes over as it is: what a lane counted
     so far is not added to what another did, and runs out where it lies."""
+    notices: dict[int, Noticed] = {}
+    """What noise control holds back, by the number of its drawer; told from there, wherever that lies."""
 
     @property
     def places(self) -> Mapping[str, str]:
@@ -77,7 +81,8 @@ def regroup(before: Sequence[LaneState], layout: Layout, places: Sequence[Mappin
         positions = {**_shared_out(before, layout, lane), **places[lane]}
         source = {"version": 1, "book": books.copy().pop(), "positions": positions, **models} if books else None
         windows = {s: w for state in before for s, w in state.windows.items() if layout.lane_of(s) == lane}
-        after.append(LaneState(source=source, drawers=drawers, sinks=dict(sinks), windows=windows))
+        notices = {s: n for state in before for s, n in state.notices.items() if layout.lane_of(s) == lane}
+        after.append(LaneState(source=source, drawers=drawers, sinks=dict(sinks), windows=windows, notices=notices))
     return after
 
 
@@ -126,7 +131,11 @@ def read_state(folder: Path) -> LaneState:
             if stored is not None and any(part is not None for part in stored[3:5]):
                 found.windows[stored[1]] = stored
 
-        _run(Path(copy), opened, lambda: found.source, loaded, kept, watched)
+        def noticed(stored: Noticed | None) -> None:
+            if stored is not None:
+                found.notices[stored[1]] = stored
+
+        _run(Path(copy), opened, lambda: found.source, loaded, kept, watched, noticed)
     return found
 
 
@@ -135,6 +144,7 @@ def write_state(folder: Path, state: LaneState) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     items: list[tuple[str, Any]] = [(shard_key(shard), stored) for shard, stored in state.drawers.items()]
     items += [(watch_key(shard), stored) for shard, stored in state.windows.items()]
+    items += [(notice_key(shard), stored) for shard, stored in state.notices.items()]
     _run(
         folder,
         lambda _: [*items, (shard_key(0), None)],
@@ -151,22 +161,25 @@ def _run(
     loaded: Callable[[Stored | None], Stored | None],
     kept: Callable[[str, list[bytes] | None], list[bytes]],
     watched: Callable[[Windowed | None], None] = lambda _: None,
+    noticed: Callable[[Noticed | None], None] = lambda _: None,
 ) -> None:
     """A flow with the engine's step ids over the recovery store under *folder*."""
     flow = Dataflow(FLOW_ID)
     given = op.input("lane", flow, _Source(opened, source))
-    drawers = op.filter("drawers", given, lambda item: item[1] is not None and not _is_window(item[0]))
+    drawers = op.filter("drawers", given, lambda item: item[1] is not None and not _is_apart(item[0]))
     op.stateful_batch("shards", drawers, lambda stored: _Drawer(loaded(stored)))
-    windows = op.filter("watched", given, lambda item: item[1] is not None and _is_window(item[0]))
+    windows = op.filter("watched", given, lambda item: item[1] is not None and item[0].startswith("w"))
     op.stateful_batch("windows", windows, lambda stored: _Watched(watched, stored))
+    notices = op.filter("noticed", given, lambda item: item[1] is not None and item[0].startswith("n"))
+    op.stateful_batch("notices", notices, lambda stored: _Watched(noticed, stored))
     rest = op.filter("rest", given, lambda item: item[1] is None)
     for step, part in SINKS.items():
         op.output(step, rest, _Sink(step, part, kept))
     run_flow(flow, folder, epoch=EPOCH)
 
 
-def _is_window(key: str) -> bool:
-    return key.startswith("w")
+def _is_apart(key: str) -> bool:
+    return key.startswith(("w", "n"))
 
 
 class _Part(StatefulSourcePartition[tuple[str, Any], State]):
@@ -212,21 +225,21 @@ class _Drawer(StatefulBatchLogic[Stored, None, Stored | None]):
         return self._stored
 
 
-class _Watched(StatefulBatchLogic[Windowed, None, Windowed | None]):
-    """A drawer of windows."""
+class _Watched(StatefulBatchLogic[Any, None, Any]):
+    """A drawer of windows, or of notices."""
 
-    def __init__(self, watched: Callable[[Windowed | None], None], stored: Windowed | None) -> None:
+    def __init__(self, watched: Callable[[Any], None], stored: Any) -> None:
         self._stored = stored
         watched(stored)
 
-    def on_batch(self, values: list[Windowed]) -> tuple[Iterable[None], bool]:
+    def on_batch(self, values: list[Any]) -> tuple[Iterable[None], bool]:
         self._stored = values[-1]
         return (), False
 
     def on_eof(self) -> tuple[Iterable[None], bool]:
         return (), False
 
-    def snapshot(self) -> Windowed | None:
+    def snapshot(self) -> Any:
         return self._stored
 
 

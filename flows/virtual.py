@@ -18,6 +18,7 @@ from flows.engine_time import EngineClock
 from flows.erasures import Erasures
 from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
+from flows.noticing import Look, NoticeStep
 from flows.outages import Outages
 from flows.timetable import InForce
 from flows.watching import Watch, WindowStep
@@ -40,6 +41,9 @@ class Uncounted:
         """Not counted."""
 
     def keys(self, drawer: int, count: int) -> None:
+        """Not counted."""
+
+    def notices_held(self, count: int) -> None:
         """Not counted."""
 
     def polled(self, now: float) -> None:
@@ -73,6 +77,7 @@ class VirtualEngine:
         self._knows: dict[int, list[Known]] = {}
         self._due, self._known = DueIndex(), KnownResponses()
         self._drawers: dict[int, WindowStep] = {}
+        self._notices = NoticeStep(None, self._due)
         self._books = {book.hash: book}
         self._hearing = Hearing(
             decoder,
@@ -131,10 +136,12 @@ class VirtualEngine:
         for _, heard in self._hearing.hear([(what, self.at)]):
             if isinstance(heard, Event):
                 events.append(heard)
-            elif isinstance(heard, Watch):
-                events += self._watch(heard)
+            elif isinstance(heard, Look):
+                events += self._notices.take([heard])
             else:
-                events += self._step(heard)
+                said = self._watch(heard) if isinstance(heard, Watch) else self._step(heard)
+                self._notices.take(look for _, look in self._hearing.heed([("", event) for event in said]))
+                events += said
         return events
 
     def _watch(self, watch: Watch) -> list[Event]:

@@ -218,6 +218,7 @@ class WindowStep:
             trigger=None if rule is None else _trigger(rule, finding),
             customer=finding.key if by == "customer" else "",
             routing={"site": finding.key} if by == "attributes.site" else {},
+            theme=finding.key if by == "theme" else "",
             tells=by in _TELLING,
             arrived=watch.arrived,
         )

@@ -15,7 +15,7 @@ from feedback.instants import Instant, parse_instant, rfc3339
 from rules.calendar import Calendar
 
 Log = Sequence[Mapping[str, Any]]
-COMMUNICATIONS = ("customer.acknowledged", "customer.contacted", "notice.sent")
+COMMUNICATIONS = ("customer.acknowledged", "customer.contacted", "notice.sent", "notice.asked")
 _QUIET = frozenset(
     {
         "detected_at",
@@ -48,7 +48,7 @@ def case_file(
     """
     written: Log = record.get("log", ())
     log: Log = [read(dict(event)) for event in written]
-    case = {k: v for k, v in record.items() if k not in ("log", "responses")}
+    case = {k: v for k, v in record.items() if k not in ("log", "responses", "notices")}
     flaw = trail.verify([dict(e) for e in written], length=int(record["sequence"]))
     until = _ended(record) or at
     local = ZoneInfo(zone)
@@ -66,6 +66,10 @@ def case_file(
         ],
         "milestones": record.get("milestones", []),
         "refused": [_line(event, local) for event in log if _kind(event) == "action.refused"],
+        "notices": [
+            {"at": event["time"], "what": _kind(event), **{k: v for k, v in event["data"].items() if k in _NOTICED}}
+            for event in record.get("notices", ())
+        ],
         "corrections": [_line(event, local) for event in log if _is_correction(event)],
         "outcome": record.get("outcome", {}),
         "responses": [
@@ -80,6 +84,10 @@ def case_file(
         },
         "events": list(written),
     }
+
+
+_NOTICED = ("asked", "to", "decided", "why", "until", "group", "number")
+"""Of what noise control made of a notice; it is no part of the trail."""
 
 
 def told(at: Instant, zone: ZoneInfo) -> str:
@@ -149,7 +157,7 @@ def owners(log: Log, zone: ZoneInfo) -> list[dict[str, Any]]:
 def _communication(event: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
     data = event["data"]
     kind = _kind(event)
-    to_customer = kind != "notice.sent"
+    to_customer = kind not in ("notice.sent", "notice.asked")
     return {
         "at": event["time"],
         "at_local": told(parse_instant(event["time"]), zone),

@@ -11,12 +11,15 @@ import msgspec
 
 from feedback.instants import Instant, as_datetime, instant
 
+GROUPED_BY = ("rule", "site", "theme", "type")
+"""What a notice may be grouped by: the rule and the type of its case, and where and what it is about."""
+
 
 class Grouping(msgspec.Struct, frozen=True, kw_only=True):
     """Notices to one person that are alike are told together."""
 
     by: tuple[str, ...] = ()
-    """Of `rule`, `site`, `theme`; empty: all notices to one person are one group."""
+    """Of `GROUPED_BY`; empty: all notices to one person are one group."""
     wait_s: int = 0
     """How long the first of a group waits for others; 0 tells it at once."""
     interval_s: int
@@ -45,7 +48,10 @@ class Cap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inhibition(msgspec.Struct, frozen=True, kw_only=True):
-    """While a case of one rule is open, notices of others wait: an outage mutes its symptoms."""
+    """While a case of one rule is open, notices of others wait: an outage mutes its symptoms.
+
+    A case that is about one site mutes them there only; one that is about none mutes them everywhere.
+    """
 
     rule: str
     mutes: tuple[str, ...]

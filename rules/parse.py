@@ -18,6 +18,7 @@ from feedback.metrics import Metric
 from rules.calendar import Calendar, zone_name
 from rules.facts import LISTS, PLAIN, RISK, SENTIMENT, Vocabulary
 from rules.packs import Pack
+from rules.parse_noise import read_noise
 from rules.parse_roster import parse_roster
 from rules.parse_rules import RuleReader
 from rules.parse_windows import read_windows
@@ -32,7 +33,7 @@ from scoring.taxonomy import Matcher, Node, Taxonomy
 
 DEFAULT_ZONE = "Europe/London"
 """In which people are told times, where neither the set nor its calendar says another."""
-_SET_KEYS = ("set", "taxonomies", "roster", "attributes", "patterns", "staff", "rules", "calendar", "zone")
+_SET_KEYS = ("set", "taxonomies", "roster", "attributes", "patterns", "staff", "rules", "calendar", "zone", "notices")
 
 Texts = Mapping[str, str]
 """Path below the rules directory, with forward slashes, to the text of the file."""
@@ -230,6 +231,7 @@ class _Loader:
             calendars={c.key: c for c in self.law()[1].values()},
             zone=zone,
             windows=windows,
+            noise=read_noise(sheet, top.get("notices"), zone, reader.ids, windows),
         )
 
     def calendar_named(self, sheet: Sheet, node: YamlNode | None) -> Calendar | None:

@@ -9,6 +9,7 @@ from rules.conditions import Feature, Line
 from rules.facts import LEARNED, LISTS, Facts
 from rules.kinds import Role, Window
 from rules.model import CaseSpec
+from rules.noise import NoisePolicy
 from rules.roster import Roster
 from rules.templates import Template
 from scoring.taxonomy import Matcher, Taxonomy
@@ -117,6 +118,7 @@ class RuleSet:
         calendars: Mapping[str, Calendar] = MappingProxyType({}),
         zone: str = "UTC",
         windows: tuple[WindowRule, ...] = (),
+        noise: NoisePolicy | None = None,
     ) -> None:
         self.name, self.hash = name, hash
         """`hash` is of the content of every file it was made from."""
@@ -132,6 +134,8 @@ class RuleSet:
         self.index = Index(rules)
         self.windows = windows
         """The rules with memory."""
+        self.noise = noise
+        """What holds notices back; None: each is told as it comes."""
         self.window_asks = tuple((rule, role, ask) for rule in windows for role, ask in rule.asks)
         self.window_index = Index([ask for _, _, ask in self.window_asks])
         asked = [*rules, *(ask for _, _, ask in self.window_asks), *(rule.part for rule in windows if rule.part)]

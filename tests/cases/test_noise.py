@@ -148,7 +148,45 @@ def test_a_storm_about_one_outage_is_few_messages_that_add_up_exactly() -> None:
     assert len(messages) <= 5 * 4 * 3
     assert sorted(id for d in messages for id in d.notices) == sorted(f"n{n}" for n in range(10_000))
     assert sum(sum(d.rules.values()) for d in messages) == sum(d.case_count for d in messages) == 10_000
-    assert state == Noise()
+    assert (state.groups, state.sent, state.by_case, state.waiting) == ({}, {}, {}, 0)
+
+
+def test_an_outage_at_one_site_mutes_there_only() -> None:
+    state, policy = Noise(), NoisePolicy(inhibitions=(Inhibition(rule="outage", mutes=("slow-site",)),))
+    noise.case_opened(state, policy, "alert", "outage", NINE, "leeds")
+    assert kinds(noise.hear(state, policy, notice(1, 1, site="leeds"))) == ["held"]
+    assert kinds(noise.hear(state, policy, notice(2, 2, site="york"))) == ["told"]
+    [digest] = noise.alert_ended(state, policy, "alert", Instant(NINE + 9))
+    assert digest.notices == ("n1",)
+
+
+def test_a_digest_names_what_it_tells_by_the_numbers_that_were_given_when_it_was_held() -> None:
+    state, policy = Noise(), NoisePolicy(group=Grouping(wait_s=30, interval_s=600))
+    held = [d for n in range(5) for d in noise.hear(state, policy, notice(n, n))]
+    noise.case_ended(state, policy, "c2", Instant(NINE + 10))
+    [digest] = noise.wake(state, policy, Instant(NINE + 30))
+    assert {d.group for d in held} == {digest.group}
+    assert [d.numbers for d in held] == [((n, n),) for n in (1, 2, 3, 4, 5)]
+    assert (digest.numbers, digest.since) == (((1, 2), (4, 5)), NINE)
+
+
+def test_a_policy_that_is_edited_lets_go_what_it_no_longer_holds_back() -> None:
+    state, before = Noise(), NoisePolicy(inhibitions=(Inhibition(rule="outage", mutes=("slow-site",)),))
+    noise.case_opened(state, before, "alert", "outage", NINE)
+    noise.hear(state, before, notice(1, 1))
+    [digest] = noise.policy_changed(state, NoisePolicy(), Instant(NINE + 5))
+    assert (digest.notices, state.open) == (("n1",), {})
+
+
+def test_more_than_can_be_remembered_goes_as_a_digest_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noise, "MOST_HELD", 50)
+    state, policy = Noise(), NoisePolicy(group=Grouping(by=("rule",), wait_s=3600, interval_s=3600))
+    said = [d for n in range(120) for d in noise.hear(state, policy, notice(n, n, rule=f"r{n % 2}"))]
+    digests = [d for d in said if d.kind == "digest"]
+    assert digests
+    assert state.waiting <= 50
+    told = [id for d in digests for id in d.notices]
+    assert sorted([*told, *(one.id for one in noise.held(state))]) == sorted(f"n{n}" for n in range(120))
 
 
 # -- whatever happens ------------------------------------------------------------------------------------
@@ -209,7 +247,7 @@ def _drive(policy: NoisePolicy, happenings: list[tuple[int, str, int, bool]], *,
                 said += noise.case_opened(state, policy, "alert", "outage", at)
     said += noise.case_ended(state, policy, "alert", at)
     said += noise.wake(state, policy, Instant(at + 7 * 86_400))
-    assert list(noise.held(state)) == []
+    assert (list(noise.held(state)), state.by_case, state.waiting) == ([], {}, 0)
     return said
 
 

@@ -96,6 +96,15 @@ WINDOWS = """
 """
 """Rules with memory, for the end of the set."""
 
+NOTICES = """
+notices:
+  group: {by: [rule], wait: 20s, interval: 2m}
+  quiet: [{name: tea, from: "09:10", to: "09:12", zone: UTC}]
+  caps: [{per: receiver, most: 4, within: 5m}]
+  inhibit: [{rule: many-late, mutes: [late, detractor]}]
+"""
+"""Noise control, for the end of the set after `WINDOWS`."""
+
 
 def book(more: str = "") -> Book:
     """The story's rules, and *more* of them."""
@@ -248,6 +257,7 @@ def run(
             foresee=hearing.foresee,
             order=OrderLog(folder.parent / f"order-{folder.name}"),
             since=state.get("order") if state else 0,
+            apart=hearing.is_apart,
         )
 
     flow = build(LaneSource(open_lane), hearing, [store], due=due, known=known, meter=Uncounted())

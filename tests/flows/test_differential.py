@@ -19,13 +19,16 @@ from feedback.ids import case_id, shard_of
 from feedback.instants import Instant
 from feedback.metrics import STANDARD
 from feedback.records import Envelope
+from flows.books import Book
 from flows.virtual import VirtualEngine
-from tests.flows.story import SHARDS, START, WINDOWS, Store, World, action, book, envelope, response, run, said
+from tests.flows.story import NOTICES, SHARDS, START, WINDOWS, Store, World, action, book, envelope, response, run, said
 
 END = Instant(START + 1200)
 """Both drivers have gone past it; what becomes true later, one of them may not have reached."""
 ALL_RULES = book(WINDOWS)
 """Rules with memory among them, which count over all customers."""
+QUIETER = book(WINDOWS + NOTICES)
+"""The same, with notices that are grouped, held back and told in digests."""
 CUSTOMERS = ("c1", "c2", "c3", None)
 TEXTS = ("", "late again", "all well", "fine, but late")
 OUTCOME = {"problem": "p", "action_taken": "a", "customer_told": "yes", "satisfied": "no"}
@@ -81,20 +84,20 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
     return [one for one in made if one.received_at < END]
 
 
-def virtual(envelopes: list[Envelope]) -> dict[str, tuple[Any, ...]]:
-    engine = VirtualEngine(ALL_RULES, Decoder(STANDARD, frozenset({"default"})), start=START, shard_count=SHARDS)
+def virtual(envelopes: list[Envelope], rules: Book) -> dict[str, tuple[Any, ...]]:
+    engine = VirtualEngine(rules, Decoder(STANDARD, frozenset({"default"})), start=START, shard_count=SHARDS)
     return facts([*engine.hear(envelopes), *engine.advance(Instant(END + 300))])
 
 
-def flowed(envelopes: list[Envelope], workers: int, cut: int | None = None) -> dict[str, tuple[Any, ...]]:
+def flowed(envelopes: list[Envelope], workers: int, rules: Book, cut: int | None = None) -> dict[str, tuple[Any, ...]]:
     store, world = Store(), World(until=END + 120.0)
     with TemporaryDirectory() as folder:
         place = Path(folder) / "r"
         if cut is not None:
             with pytest.raises(BytewaxRuntimeError):
-                run(store, envelopes, place, world=world, cut=cut, workers=workers, rules=ALL_RULES)
+                run(store, envelopes, place, world=world, cut=cut, workers=workers, rules=rules)
             world.at += 45
-        run(store, envelopes, place, world=world, workers=workers, rules=ALL_RULES)
+        run(store, envelopes, place, world=world, workers=workers, rules=rules)
     return facts(list(store.events.values()))
 
 
@@ -106,21 +109,27 @@ def facts(events: list[Event]) -> dict[str, tuple[Any, ...]]:
 EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+RULES = pytest.mark.parametrize("rules", [ALL_RULES, QUIETER], ids=["loud", "quiet"])
+
+
+@RULES
 @pytest.mark.parametrize("workers", [1, 2])
 @EXAMPLES
 @given(envelopes=histories())
-def test_the_flow_says_what_virtual_time_says(workers: int, envelopes: list[Envelope]) -> None:
-    expected = virtual(envelopes)
+def test_the_flow_says_what_virtual_time_says(rules: Book, workers: int, envelopes: list[Envelope]) -> None:
+    expected = virtual(envelopes, rules)
     event(f"{len(expected) // 10 * 10} events or more")
     event(f"systemic cases: {sum(said[0] == 'case.opened' and 'alert' in said[4] for said in expected.values())}")
-    assert flowed(envelopes, workers) == expected
+    event(f"digests: {sum(said[0] == 'notice.digest' for said in expected.values())}")
+    assert flowed(envelopes, workers, rules) == expected
 
 
+@RULES
 @pytest.mark.parametrize("workers", [1, 2])
 @EXAMPLES
 @given(envelopes=histories().filter(len), data=st.data())
 def test_the_flow_cut_and_resumed_says_what_virtual_time_says(
-    workers: int, envelopes: list[Envelope], data: st.DataObject
+    rules: Book, workers: int, envelopes: list[Envelope], data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(1, len(envelopes)), label="cut after")
-    assert flowed(envelopes, workers, cut) == virtual(envelopes)
+    assert flowed(envelopes, workers, rules, cut) == virtual(envelopes, rules)

@@ -66,6 +66,10 @@ roles: {lead: {default: [ann]}, duty: {default: [cat]}, head: {default: [eve]}}
     }
 }
 RULES = book(_TEXTS)
+_NOTICES = """
+notices:
+  group: {by: [rule, site], interval: 10m}
+"""
 EDITED = book(
     {"default": {**_TEXTS["default"], "sets/wire.yaml": _TEXTS["default"]["sets/wire.yaml"].replace("24h", "20h")}}
 )
@@ -74,9 +78,9 @@ EDITED = book(
 class Day:
     """One engine's day; times are spans since the start."""
 
-    def __init__(self, erasures: Erasures | None = None) -> None:
+    def __init__(self, erasures: Erasures | None = None, rules: Book = RULES) -> None:
         decoder = Decoder(STANDARD, frozenset({"default", "ruleless"}))
-        self._engine = VirtualEngine(RULES, decoder, start=START, erasures=erasures)
+        self._engine = VirtualEngine(rules, decoder, start=START, erasures=erasures)
         self.said: list[Event] = []
         self._records = 0
 
@@ -130,7 +134,25 @@ def events() -> list[Event]:
     day.hears("18h", b'{"id": "r-3", "scores": {"nps": 2}')
     day.hears("18h", {"id": "r-4", "text": "Nobody in particular"})
     day.hears("19h", {"id": "r-5", "text": "hello"}, programme="ruleless")
-    return [*day.said, *_controls("20h"), *_sealed("21h")]
+    return [*day.said, *_controls("20h"), *_sealed("21h"), *_quieter("22h")]
+
+
+def _quieter(at: str) -> list[Event]:
+    """Under a policy: the first of a group is told, then three wait, one of which is resolved; and a silence."""
+    texts = {**_TEXTS["default"], "sets/wire.yaml": _TEXTS["default"]["sets/wire.yaml"] + _NOTICES}
+    day = Day(rules=book({"default": texts}))
+    day.responds(at, "customer-5", id="quiet-5", attributes={"site": "leeds"})
+    day.passes("22h10s")
+    cases = [day.responds("22h20s", f"customer-{n}", id=f"quiet-{n}", attributes={"site": "leeds"}) for n in (6, 7, 8)]
+    day.does("22h30s", cases[0], "invalidate", reason="a test of the kiosk")
+    until = rfc3339(_at("30h"))
+    quiet = {"reason": "the kiosk is being repaired", "until": until, "site": "york"}
+    day.hears("23h", {"kind": "control", "id": "quiet-1", "do": "silence", "by": "eve", "data": quiet})
+    ended = {"silence": "quiet-1", "reason": "it works again"}
+    day.hears("23h10m", {"kind": "control", "id": "quiet-2", "do": "unsilence", "by": "eve", "data": ended})
+    day.hears("23h10m", {"kind": "control", "id": "quiet-3", "do": "silence", "by": "eve", "data": {"until": until}})
+    day.passes("24h")
+    return day.said
 
 
 def _sealed(at: str) -> list[Event]:
