@@ -67,6 +67,9 @@ bench-scale: setup ## one engine process and two on Apache Kafka, beside one and
 bench-deliveries: setup ## 10,000 events waiting, half of the endpoints hanging: what that costs the others
 	$(BIN)/python -m benchmarks.bench_deliveries $(ARGS)
 
+bench-ingest: setup ## HTTP to readable in Redis, beside a bare server that only appends
+	$(BIN)/python -m benchmarks.bench_ingest $(ARGS)
+
 bench-throughput: setup ## responses a second on one core, as a share of bare vaderSentiment
 	$(BIN)/python -m benchmarks.bench_throughput
 
