@@ -4,6 +4,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+REASONS = (
+    "no_key", "malformed_key", "unknown_key", "wrong_key", "ended_key", "not_allowed", "verb_not_allowed",
+    "too_fast", "inbox_full", "missing_signature", "bad_signature", "bad_timestamp", "stale_timestamp",
+)  # fmt: skip
+"""Why somebody is turned away: `connectors/api_keys.py`, `connectors/hook_signatures.py`, `doorkeeper.py`."""
+
 
 class CaptureMetrics:
     """The door's numbers; one object a process."""
@@ -28,6 +34,8 @@ class CaptureMetrics:
         self._refusals = Counter(
             "tocsin_http_refusals", "Requests and actions turned away, by reason.", ["reason"], registry=registry
         )
+        for reason in REASONS:  # from 0, so that the first of anything is a rise
+            self._refusals.labels(reason)
         self.in_hand = Gauge("tocsin_http_in_hand_requests", "Requests that wait for Redis.", registry=registry)
         self.keys = Gauge("tocsin_http_keys", "API keys that the door knows, ended ones too.", registry=registry)
         self.inbox = Gauge(

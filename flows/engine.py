@@ -40,7 +40,7 @@ from flows.books import Book, BookShelf
 from flows.case_metrics import CaseGauges
 from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
-from flows.erasures import Erasures
+from flows.erasures import ErasureFigures, Erasures
 from flows.health import HealthServer, Labelled, Readiness
 from flows.hearing import Hearing
 from flows.heart import Heart
@@ -199,6 +199,7 @@ class _Engine:
         self.registry.register(Readiness(self.reasons))
         self.due, self.known = DueIndex(), KnownResponses()
         self.erasures = Erasures(vault, customer_of)
+        self.registry.register(ErasureFigures(self.erasures))
         self._clock = EngineClock()
         self._jumped = False
         self._outages = Outages(state / "time")

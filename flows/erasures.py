@@ -8,11 +8,14 @@ those of the erased are removed there first, by a thread of their own. The drawe
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock, Thread
 from typing import Protocol
 
 import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from cases.sealing import Keys, leaf_of_customer, leaves_before
 from cases.shard import Erased
@@ -36,15 +39,24 @@ class Vault(Keys, Protocol):
 class Erasures:
     """Of one engine. `ask` is the shards', `snapshotted` the lane's; any thread."""
 
-    def __init__(self, vault: Vault | None = None, customer_of: CustomerOf = lambda _: "") -> None:
+    def __init__(
+        self,
+        vault: Vault | None = None,
+        customer_of: CustomerOf = lambda _: "",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         """*customer_of* tells whom a raw record names."""
         self.vault, self._customer_of = vault, customer_of
         self._waiting: dict[int, int] = {}
         """Key to how many snapshots it has yet to see."""
         self._cases: dict[int, set[str]] = {}
+        self._asked_at: dict[int, float] = {}
         self._swept: set[int] = set()
         self._sweeper: Thread | None = None
         self._lock = Lock()
+        self._now = now
+        self.asked = self.done = self.put_off = 0
+        """Keys that were given up, and destroyed; sweeps that could not reach what they sweep. Since the start."""
 
     def ask(self, erased: Iterable[Erased]) -> None:
         """These are to be destroyed; asked again for what waits or is gone, nothing changes."""
@@ -54,6 +66,9 @@ class Erasures:
                     continue
                 if case not in self._cases.setdefault(leaf, set()):
                     self._cases[leaf].add(case)
+                    if leaf not in self._asked_at:
+                        self._asked_at[leaf] = self._now()
+                        self.asked += 1
                     self._waiting[leaf] = SNAPSHOTS
                     self._swept.discard(leaf)
 
@@ -61,6 +76,13 @@ class Erasures:
     def waiting(self) -> int:
         """How many keys are given up and still there."""
         return len(self._waiting)
+
+    @property
+    def pending_s(self) -> float:
+        """For how long the oldest key that is given up has been there, since it was asked for or the start."""
+        with self._lock:
+            oldest = min(self._asked_at.values(), default=None)
+        return 0.0 if oldest is None else max(0.0, self._now() - oldest)
 
     def is_given_up(self, leaf: int) -> bool:
         return leaf in self._waiting
@@ -82,7 +104,8 @@ class Erasures:
             return
         self.vault.destroy(leaves)
         for leaf in leaves:
-            del self._waiting[leaf], self._cases[leaf]
+            del self._waiting[leaf], self._cases[leaf], self._asked_at[leaf]
+        self.done += len(leaves)
         self._swept -= leaves
         log.info("erasures.done", keys=len(leaves))
 
@@ -95,6 +118,7 @@ class Erasures:
                 source.forget(lambda raw, name: self._is_theirs(leaves, cases, raw, name)) for source in sources
             )
         except Exception as error:
+            self.put_off += 1
             log.warning("erasures.put_off", error=type(error).__name__, why=str(error)[:200])
             return
         log.info("erasures.swept", keys=len(leaves), records=removed)
@@ -109,3 +133,24 @@ class Erasures:
             return False
         now = leaf_of_customer(self.vault, programme, customer, self.is_given_up)
         return any(leaf in leaves for leaf in leaves_before(self.vault, programme, customer, now))
+
+
+class ErasureFigures(Collector):
+    """How far erasures are, for Prometheus. Counts are an engine's own: after a crash what waits is asked for again."""
+
+    def __init__(self, erasures: Erasures) -> None:
+        self._erasures = erasures
+
+    def collect(self) -> Iterable[Metric]:
+        found = self._erasures
+        yield CounterMetricFamily("tocsin_erasures_asked", "Keys of customers that were given up.", found.asked)
+        yield CounterMetricFamily("tocsin_erasures_done", "Keys of customers that were destroyed.", found.done)
+        yield CounterMetricFamily(
+            "tocsin_erasure_sweeps_put_off", "Times that raw records could not be removed and will be tried again.",
+            found.put_off,
+        )  # fmt: skip
+        yield GaugeMetricFamily("tocsin_erasures_waiting", "Keys given up and not yet destroyed.", found.waiting)
+        yield GaugeMetricFamily(
+            "tocsin_erasures_pending_seconds", "For how long the oldest of them has waited, since the start at most.",
+            found.pending_s,
+        )  # fmt: skip

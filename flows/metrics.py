@@ -5,14 +5,17 @@ What a team lead looks at is counted in `case_metrics.py`.
 
 import time
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from cases.events import TYPES, Event
 from flows.case_metrics import CaseMetrics
+from rules.kinds.values import What
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bucket edges; one lies exactly at the objective of 1 s."""
+FINDINGS = ("raised", "joined", "ended")
 LATENESS_SECONDS = (0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 30.0, 60.0, 300.0, 3600.0)
 
 
@@ -142,6 +145,14 @@ class EngineMetrics:
 
     def actions(self, outcome: str) -> None:
         self._actions[outcome].inc()
+
+    def windows(self, rules: Iterable[str]) -> None:
+        """These rules with memory are in force; their series begin at 0, so that the first of anything is a rise."""
+        for rule in rules:
+            for kind in FINDINGS:
+                self._findings.labels(rule, kind)
+            for what in get_args(What):
+                self._dropped.labels(rule, what)
 
     def found(self, rule: str, kind: str) -> None:
         self._findings.labels(rule, kind).inc()

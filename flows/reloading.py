@@ -8,7 +8,7 @@ the start, once there is state: an engine that was killed in the night must not 
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -36,6 +36,9 @@ Stamp = dict[str, tuple[int, int, int]]
 class Meter(Protocol):
     def rules_refused(self, refused: bool) -> None:
         """Whether the rule files now say something that cannot be used."""
+
+    def windows(self, rules: Iterable[str]) -> None:
+        """The ids of the rules with memory that the files now have."""
 
 
 def stamp_of(directory: Path) -> Stamp:
@@ -127,6 +130,7 @@ class RuleWatch:
             self._seen = None  # the disk, not the rules: try again
             return
         self._meter.rules_refused(False)
+        self._meter.windows({rule.window.rule for rules in book.sets.values() for rule in rules.windows})
         if book.hash != self._book or self._refused:  # a refusal may end with what is in force, and that is news too
             self._book, self._refused = book.hash, ""
             self._announce(control_of("rules", {"book": book.hash}))

@@ -1,7 +1,7 @@
 """Edits of the rule files while the engine runs: taken up whole, or refused out loud."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,9 @@ class House:
     def begin(self, **announced: str) -> None:
         self.watch.begin({"book": self.first.hash, **announced}, self.told.append)
         self.watch.close()  # the tests look themselves
+
+    def windows(self, rules: Iterable[str]) -> None:
+        """Told by its own test."""
 
     def rules_refused(self, refused: bool) -> None:
         self.refused.append(refused)

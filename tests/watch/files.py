@@ -14,6 +14,7 @@ from console.supervisor import Supervisor
 from flows.capture_metrics import CaptureMetrics
 from flows.case_metrics import CaseGauges
 from flows.delivery_metrics import DeliveryMetrics
+from flows.erasures import ErasureFigures, Erasures
 from flows.health import Readiness
 from flows.keeping import Keeping
 from flows.metrics import EngineMetrics
@@ -62,6 +63,7 @@ def names_in_code() -> set[str]:
     DeliveryMetrics(registry)
     CaptureMetrics(registry)
     registry.register(Readiness(dict))
+    registry.register(ErasureFigures(Erasures()))
     supervised = Supervisor({}, lambda _: ROOT, Stop(), lambda _: None).registry
     families = [family for found in (registry, supervised) for family in found.collect()]
     by_type = {
