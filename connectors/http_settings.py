@@ -15,6 +15,19 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clients: str = ""
 
 
+class CallbackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tool that was told of cases may ask of them when it calls back."""
+
+    secrets: tuple[str, ...]
+    """References, `env:NAME` or `file:/path`; several while one is being changed."""
+    form: str = ""
+    """`pagerduty`, `jira`, `slack` or `signed` (Standard Webhooks), where the name does not say it."""
+    allow: tuple[str, ...] = ("acknowledge", "start", "resolve", "reopen", "escalate")
+    """Verbs, or `*`; anything else is refused and recorded."""
+    statuses: dict[str, str] = {}
+    """Of Jira: an issue's new status to the verb that it asks for."""
+
+
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The door for responses and actions."""
 
@@ -38,6 +51,8 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a record or an idempotency key is known again."""
     hooks: dict[str, dict[str, HookSettings]] = {}
     """Programme to tool to what the house says of it; what is not listed here is not open."""
+    callbacks: dict[str, dict[str, CallbackSettings]] = {}
+    """Programme to tool to how it calls back; what is not listed here is not open."""
 
 
 def problem_of(http: HttpSettings) -> str:

@@ -103,8 +103,10 @@ _ANSWERS = {
 _KEYS: list[Doc] = [{"bearer": []}, {"header": []}]
 
 
-def describe(version: str, settings: HttpSettings, tools: Mapping[str, list[str]]) -> Doc:
-    """The document. *tools* are the webhooks that are open, by programme."""
+def describe(
+    version: str, settings: HttpSettings, tools: Mapping[str, list[str]], back: Mapping[str, list[str]] | None = None
+) -> Doc:
+    """The document. *tools* are the webhooks that are open, by programme; *back* those that may call back."""
     paths: Doc = {
         "/v1/responses": {"post": _post("Hand in responses", "Response", ("200", "202", "422"), settings)},
         "/v1/actions": {"post": _post("Hand in what was done to cases", "Action", ("200", "202", "422"), settings)},
@@ -112,6 +114,9 @@ def describe(version: str, settings: HttpSettings, tools: Mapping[str, list[str]
     for programme, names in tools.items():
         for tool in names:
             paths[f"/v1/hooks/{tool}/{programme}"] = {"post": _hook(tool, programme)}
+    for programme, names in (back or {}).items():
+        for tool in names:
+            paths[f"/v1/callbacks/{tool}/{programme}"] = {"post": _callback(tool, programme)}
     paths["/health"] = {"get": _get("Whether the process lives", {"200": "It does."})}
     paths["/ready"] = {"get": _get("Whether it can take anything in", {"200": "It can.", "503": "Why it cannot."})}
     return {
@@ -187,6 +192,13 @@ def _hook(tool: str, programme: str) -> Doc:
             **{code: {"description": text, "content": _problem()} for code, text in answers.items()},
         },
     }
+
+
+def _callback(tool: str, programme: str) -> Doc:
+    said = _hook(tool, programme)
+    said["summary"] = f"What {tool} asks of cases of {programme}, signed by it"
+    said["responses"]["422"] = {"description": "Signed, and not what it is known to send.", "content": _problem()}
+    return said
 
 
 def _get(summary: str, answers: Mapping[str, str]) -> Doc:

@@ -256,11 +256,18 @@ def problem(status: int, reason: str, detail: str, retry_after: int = 0) -> web.
 # -- the application -----------------------------------------------------------------------------------------------
 
 
+class Tools(msgspec.Struct, frozen=True):
+    """What answers tools under one address, `{tool}/{programme}`, and those that are open, by programme."""
+
+    handle: Handler
+    open: Mapping[str, list[str]]
+
+
 def application(
-    door: Door, registry: CollectorRegistry, version: str, hook: Handler, tools: Mapping[str, list[str]]
+    door: Door, registry: CollectorRegistry, version: str, hooks: Tools, callbacks: Tools
 ) -> web.Application:
-    """The routes. *hook* answers `/v1/hooks/{tool}/{programme}`; *tools* are those open, by programme."""
-    document = describe(version, door.settings, tools)
+    """The routes: ours, and under `/v1/hooks` and `/v1/callbacks` those of tools."""
+    document = describe(version, door.settings, hooks.open, callbacks.open)
     described, shown = msgspec.json.encode(document), page(document)
 
     async def openapi(request: web.Request) -> web.StreamResponse:
@@ -284,8 +291,9 @@ def application(
     app = web.Application(client_max_size=door.settings.max_body, middlewares=[_answering(door)])
     app.router.add_post("/v1/responses", door.responses)
     app.router.add_post("/v1/actions", door.actions)
-    app.router.add_post("/v1/hooks/{tool}/{programme}", hook)
-    app.router.add_route("HEAD", "/v1/hooks/{tool}/{programme}", hook)
+    app.router.add_post("/v1/hooks/{tool}/{programme}", hooks.handle)
+    app.router.add_route("HEAD", "/v1/hooks/{tool}/{programme}", hooks.handle)
+    app.router.add_post("/v1/callbacks/{tool}/{programme}", callbacks.handle)
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/docs", docs)
     app.router.add_get("/health", health)

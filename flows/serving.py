@@ -19,7 +19,8 @@ from connectors.hooks import HookError
 from connectors.http_settings import Tls
 from connectors.intake import Intake
 from connectors.keyspace import Keys
-from flows.capture import Door, application, reasons
+from flows.capture import Door, Tools, application, reasons
+from flows.capture_callbacks import CallbackError, Callbacks, open_callbacks
 from flows.capture_hooks import Hooks, OpenHook, open_hooks
 from flows.capture_metrics import CaptureMetrics
 from flows.doorkeeper import Doorkeeper
@@ -47,8 +48,8 @@ async def serve(
     """Serve until *stop*. *started* is told the address. Raises SettingsError for what cannot be opened."""
     http = settings.http
     try:
-        opened = open_hooks(http, environ)
-    except HookError as error:
+        opened, back = open_hooks(http, environ), open_callbacks(http, environ)
+    except (HookError, CallbackError) as error:
         raise SettingsError(f"{settings.file}: {error}") from None
     tls = _tls(http.tls)
     registry = CollectorRegistry()
@@ -67,7 +68,10 @@ async def serve(
         stack.push_async_callback(fetchers.close)
         fetching = sorted({programme for (_, programme), hook in opened.items() if hook.mapping.fetch is not None})
         await stack.enter_async_context(Fetches(url, fetching, hooks, fetchers, metrics, now=now))
-        app = application(door, registry, version, hooks.handle, hooks.tools)
+        callbacks = Callbacks(door, back)
+        app = application(
+            door, registry, version, Tools(hooks.handle, hooks.tools), Tools(callbacks.handle, callbacks.tools)
+        )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=GRACE_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

@@ -202,9 +202,9 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
             raise SettingsError(f"{path}: retention.{name} is {kept_s} s; at least an hour, or forever")
     if problem := problem_of(declared.http):
         raise SettingsError(f"{path}: http.{problem}")
-    for name in declared.http.hooks:
+    for name in (*declared.http.hooks, *declared.http.callbacks):
         if name not in programmes:
-            raise SettingsError(f"{path}: http.hooks: programme {name[:64]!r} is not declared")
+            raise SettingsError(f"{path}: http.hooks, http.callbacks: programme {name[:64]!r} is not declared")
     rules = Path(declared.rules) if declared.rules else CHECKOUT / "rules"
     try:
         port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))

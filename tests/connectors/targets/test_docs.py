@@ -1,5 +1,6 @@
 """Each settings block and template shown in docs/targets.md can be loaded, and every kind has one."""
 
+import base64
 import re
 from pathlib import Path
 from typing import get_args
@@ -12,12 +13,14 @@ from connectors.targets.secrets import masked
 from connectors.targets.sending import imagine
 from connectors.targets.shapes import check
 from connectors.targets.values import NAMES
+from flows.capture_callbacks import open_callbacks
 from flows.settings import load
 from tests.connectors.targets.talking import event
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.S)
+CALLBACKS = [block for block in BLOCKS if block.startswith("http:")]
 SETTINGS = [block for block in BLOCKS if block.startswith("targets:")]
 
 
@@ -32,6 +35,16 @@ def test_a_block_of_settings_loads_and_has_something_to_say(block: str, tmp_path
         assert sent
 
 
+def test_the_callbacks_that_are_shown_can_be_opened(tmp_path: Path) -> None:
+    [block] = CALLBACKS
+    file = tmp_path / "tocsin.yaml"
+    file.write_text(block, encoding="utf-8")
+    whsec = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    environ = dict.fromkeys(re.findall(r"env:(\w+)", block), whsec)
+
+    assert len(open_callbacks(load(file, {}).http, environ)) == 4
+
+
 def test_every_kind_has_a_block_and_a_row() -> None:
     kinds = {str(one.__struct_config__.tag) for one in get_args(DeclaredTarget)}
 
@@ -40,7 +53,7 @@ def test_every_kind_has_a_block_and_a_row() -> None:
 
 
 def test_the_template_that_is_shown_can_be_used() -> None:
-    [template] = [block for block in BLOCKS if block not in SETTINGS]
+    [template] = [block for block in BLOCKS if block not in (*SETTINGS, *CALLBACKS)]
     check(YAML(typ="safe", pure=True).load(template), NAMES)
 
 
