@@ -79,6 +79,9 @@ bench-replay: setup ## responses a second of virtual time, as a share of bare va
 bench-quality: setup ## how often the reading is right, and its cost, on the CSVs of DATA
 	$(BIN)/python -m benchmarks.bench_quality "$(DATA)" $(ARGS)
 
+bench-spikes: setup ## what it costs to watch themes for change, as a share of vaderSentiment
+	$(BIN)/python -m benchmarks.bench_spikes
+
 bench-rules: setup ## a response judged by 10, 100 and 1,000 rules; a step of a window beside 100,000 live keys
 	$(BIN)/python -m benchmarks.bench_rules
 

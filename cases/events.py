@@ -25,7 +25,7 @@ TYPES = frozenset(
         "silence.started", "silence.ended", "silence.refused",
         "response.rejected", "action.refused", "rule.failed",
         "owner.missing", "rules.changed", "rules.refused", "heartbeat", "item.quarantined", "store.lost",
-        "store.rewritten", "case.erased", "model.changed", "model.set_aside",
+        "store.rewritten", "case.erased", "model.changed", "model.set_aside", "theme.spiked",
     }
 )  # fmt: skip
 """Event types without their `tocsin.` prefix."""

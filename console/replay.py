@@ -74,7 +74,15 @@ def answer(
             read=lambda count: progress.advance(task, count),
         )
         try:
-            found = replay(history, book, settings.metrics, shards=settings.engine.shards, compare=other, until=until)
+            found = replay(
+                history,
+                book,
+                settings.metrics,
+                shards=settings.engine.shards,
+                compare=other,
+                until=until,
+                spikes=settings.spikes,
+            )
         except JournalError as error:
             raise ReplayError(str(error)) from None
     if found is None:

@@ -83,7 +83,7 @@ class Decoder:
     """Decodes records of the declared programmes and metrics. One a process; not for several threads."""
 
     def __init__(self, metrics: Mapping[str, Metric], programmes: frozenset[str]) -> None:
-        self._metrics, self._programmes = metrics, programmes
+        self.metrics, self._programmes = metrics, programmes
         self.undeclared: Counter[str] = Counter()
         """Scores of metrics that nobody declared, by name (the first 100 names): kept as attributes."""
 
@@ -175,7 +175,7 @@ class Decoder:
         for name, score in scores.items():
             if not math.isfinite(score):
                 raise _Wrong("bad_score", f"scores.{_cut(name)} is not a finite number")
-            metric = self._metrics.get(name)
+            metric = self.metrics.get(name)
             if metric is None:
                 if name in self.undeclared or len(self.undeclared) < 100:
                     self.undeclared[name] += 1

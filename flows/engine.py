@@ -57,6 +57,7 @@ from flows.reloading import Controls, RuleWatch
 from flows.rewriting import Rewriting
 from flows.run import StateError, Stop, run_flow
 from flows.settings import Settings, SettingsError
+from flows.spikes import Scout
 from flows.stores import Store, owned, read_shape
 from flows.suspects import Suspects
 from flows.timetable import InForce
@@ -135,6 +136,7 @@ def run_engine(
                     known=engine.known,
                     meter=engine.metrics,
                     erasures=engine.erasures,
+                    spikes=settings.spikes,
                 )
                 store.begin([step.step_id for step in flow.substeps])
                 opened.callback(engine.close)
@@ -245,6 +247,7 @@ class _Engine:
             erasures=self.erasures,
             open_models=self._models.open,
             pupil=self._learning,
+            scout=Scout(settings.spikes, settings.metrics),
         )
 
     def _read_rules(self) -> Book | None:

@@ -30,6 +30,7 @@ from flows.lane import Given
 from flows.models import ModelError
 from flows.noticing import Look, asked_of, notice_key, quieted_by
 from flows.outages import Outages
+from flows.spikes import Noted, Scout
 from flows.suspects import Suspects
 from flows.timetable import LEARNING, InForce, Timetable
 from flows.watching import Watch, Windows, as_remembered, watch_key
@@ -50,7 +51,7 @@ UNKEYED = ""
 _TELLING = frozenset({"store.lost", "store.rewritten", "rules.refused", "heartbeat"})
 """Controls that change nothing here and are told as events."""
 
-Heard = tuple[str, Item | Event | Watch | Look]
+Heard = tuple[str, Item | Event | Watch | Look | Noted]
 
 
 class ProcessDied(Exception):
@@ -91,8 +92,12 @@ class Hearing:
         erasures: Erasures | None = None,
         open_models: Callable[[str], Models] = lambda _: Models(),
         pupil: Pupil | None = None,
+        scout: Scout | None = None,
     ) -> None:
-        """*pupil* is told what the stream teaches; nothing of what it makes of it comes back but as a control."""
+        """*pupil* is told what the stream teaches; nothing of what it makes of it comes back but as a control.
+
+        *scout* notes what is watched for change; without one nothing is.
+        """
         self._decoder, self._open_book = decoder, open_book
         self._layout, self._lane = Layout(shards=shards), 0
         self._known, self._clock, self._meter = known, clock, meter
@@ -100,6 +105,7 @@ class Hearing:
         self._erasures = erasures or Erasures()
         self._keys: Keys | None = self._erasures.vault
         self._open_models, self._pupil = open_models, pupil
+        self._scout = scout
         self._book: Book | None = None
         self._windows = Windows({})
         self._timetable = Timetable()
@@ -112,6 +118,8 @@ class Hearing:
 
     def _take_up(self, book: Book) -> None:
         self._book, self._windows = book, Windows(book.sets)
+        if self._scout is not None:
+            self._scout.take_up(book.sets)
 
     def lay_out(self, layout: Layout, lane: int) -> None:
         """From now on customers lie where *layout* has them, and *lane* is ours."""
@@ -132,7 +140,7 @@ class Hearing:
             if isinstance(what, Tick | Restate):
                 heard.append(self._for_shard(what.shard, what, what.at, seen_at))
                 continue
-            kept = len(heard)
+            kept, noted = len(heard), self._scout.mark() if self._scout is not None else 0
             try:
                 if self._suspects.is_guilty(f"{what.source} {what.position}"):
                     raise ProcessDied("the process died in this record each time that it was heard")
@@ -140,11 +148,15 @@ class Hearing:
                 self._hear_one(what, seen_at, heard)
             except Exception as error:
                 del heard[kept:]
+                if self._scout is not None:
+                    self._scout.undo(noted)
                 self._meter.responses("quarantined")
                 log.error("record.quarantined", position=what.position, error=type(error).__name__)
                 event = quarantined("record", what.position, what.programme, seen_at, error, original=what.raw)
                 heard.append((UNKEYED, sealed_original(event, self._erasures)))
         self._suspects.done()
+        if self._scout is not None:
+            heard += self._scout.give()
         return heard
 
     def foresee(self, envelope: Envelope, in_force: InForce) -> InForce:
@@ -255,6 +267,8 @@ class Hearing:
         reading = book.reader(response.programme).read(response)
         if self._pupil is not None:
             self._pupil.heard(response, reading)
+        if self._scout is not None:
+            self._scout.note(response, reading, seen_at)
         if book.sets[response.programme].asks_learned:
             reading = self._models_at(response.received_at).read(response, reading)
         judgement = judge(book.sets[response.programme], response, reading)

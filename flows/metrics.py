@@ -116,6 +116,13 @@ class EngineMetrics:
         self._window_keys = Gauge("tocsin_window_keys", "Keys that rules with memory hold.", registry=registry)
         self._keys_held: dict[int, int] = {}
         self._notices_held = Gauge("tocsin_notices_held", "Notices that noise control holds back.", registry=registry)
+        unwatched = Counter(
+            "tocsin_spike_unwatched", "Not watched for change: too late, a theme or a segment too many.", ["what"],
+            registry=registry,
+        )  # fmt: skip
+        self._unwatched = {what: unwatched.labels(what) for what in ("late", "themes", "segments")}
+        self._segments_held: dict[int, int] = {}
+        self._segments = Gauge("tocsin_spike_segments", "Segments whose themes are watched.", registry=registry)
         info = Gauge("tocsin_build_info", "The release, as a label; always 1.", ["version"], registry=registry)
         info.labels(version).set(1)
 
@@ -167,6 +174,14 @@ class EngineMetrics:
 
     def notices_held(self, count: int) -> None:
         self._notices_held.set(count)
+
+    def unwatched(self, what: str, count: int) -> None:
+        self._unwatched[what].inc(count)
+
+    def segments(self, drawer: int, count: int) -> None:
+        if self._segments_held.get(drawer) != count:
+            self._segments_held[drawer] = count
+            self._segments.set(sum(self._segments_held.values()))
 
     def written(self, events: list[Event]) -> None:
         """*events* are readable in Redis from now on."""

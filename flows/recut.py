@@ -27,6 +27,8 @@ from flows.lane import State
 from flows.noticing import Stored as Noticed
 from flows.noticing import notice_key
 from flows.run import StateError, run_flow
+from flows.spikes import Stored as Spiking
+from flows.spikes import spike_key
 from flows.watching import Stored as Windowed
 from flows.watching import watch_key
 
@@ -52,6 +54,9 @@ class LaneState(msgspec.Struct, kw_only=True):
     notices: dict[int, Noticed] = {}
     """What noise control holds back, by the number of its drawer; told from there, wherever that lies."""
 
+    spikes: dict[int, Spiking] = {}
+    """What is usual in segments, by drawer. Lanes count for themselves, and go on from what the first has."""
+
     @property
     def places(self) -> Mapping[str, str]:
         """Reader to the last record that it gave out."""
@@ -75,6 +80,7 @@ def regroup(before: Sequence[LaneState], layout: Layout, places: Sequence[Mappin
     for state in before:
         for step, waiting in state.sinks.items():
             sinks.setdefault(step, []).extend(waiting)
+    spikes = next((state.spikes for state in before if state.spikes), {})
     after: list[LaneState] = []
     for lane in range(layout.lanes):
         drawers = {s: d for state in before for s, d in state.drawers.items() if layout.lane_of(s) == lane}
@@ -82,7 +88,11 @@ def regroup(before: Sequence[LaneState], layout: Layout, places: Sequence[Mappin
         source = {"version": 1, "book": books.copy().pop(), "positions": positions, **models} if books else None
         windows = {s: w for state in before for s, w in state.windows.items() if layout.lane_of(s) == lane}
         notices = {s: n for state in before for s, n in state.notices.items() if layout.lane_of(s) == lane}
-        after.append(LaneState(source=source, drawers=drawers, sinks=dict(sinks), windows=windows, notices=notices))
+        after.append(
+            LaneState(
+                source=source, drawers=drawers, sinks=dict(sinks), windows=windows, notices=notices, spikes=dict(spikes)
+            )
+        )
     return after
 
 
@@ -135,7 +145,11 @@ def read_state(folder: Path) -> LaneState:
             if stored is not None:
                 found.notices[stored[1]] = stored
 
-        _run(Path(copy), opened, lambda: found.source, loaded, kept, watched, noticed)
+        def counted(stored: Spiking | None) -> None:
+            if stored is not None:
+                found.spikes[stored[1]] = stored
+
+        _run(Path(copy), opened, lambda: found.source, loaded, kept, watched, noticed, counted)
     return found
 
 
@@ -145,6 +159,7 @@ def write_state(folder: Path, state: LaneState) -> None:
     items: list[tuple[str, Any]] = [(shard_key(shard), stored) for shard, stored in state.drawers.items()]
     items += [(watch_key(shard), stored) for shard, stored in state.windows.items()]
     items += [(notice_key(shard), stored) for shard, stored in state.notices.items()]
+    items += [(spike_key(drawer), stored) for drawer, stored in state.spikes.items()]
     _run(
         folder,
         lambda _: [*items, (shard_key(0), None)],
@@ -162,6 +177,7 @@ def _run(
     kept: Callable[[str, list[bytes] | None], list[bytes]],
     watched: Callable[[Windowed | None], None] = lambda _: None,
     noticed: Callable[[Noticed | None], None] = lambda _: None,
+    counted: Callable[[Spiking | None], None] = lambda _: None,
 ) -> None:
     """A flow with the engine's step ids over the recovery store under *folder*."""
     flow = Dataflow(FLOW_ID)
@@ -172,6 +188,8 @@ def _run(
     op.stateful_batch("windows", windows, lambda stored: _Watched(watched, stored))
     notices = op.filter("noticed", given, lambda item: item[1] is not None and item[0].startswith("n"))
     op.stateful_batch("notices", notices, lambda stored: _Watched(noticed, stored))
+    spikes = op.filter("counted", given, lambda item: item[1] is not None and item[0].startswith("s"))
+    op.stateful_batch("spikes", spikes, lambda stored: _Watched(counted, stored))
     rest = op.filter("rest", given, lambda item: item[1] is None)
     for step, part in SINKS.items():
         op.output(step, rest, _Sink(step, part, kept))
@@ -179,7 +197,7 @@ def _run(
 
 
 def _is_apart(key: str) -> bool:
-    return key.startswith(("w", "n"))
+    return key.startswith(("w", "n", "s"))
 
 
 class _Part(StatefulSourcePartition[tuple[str, Any], State]):
@@ -226,7 +244,7 @@ class _Drawer(StatefulBatchLogic[Stored, None, Stored | None]):
 
 
 class _Watched(StatefulBatchLogic[Any, None, Any]):
-    """A drawer of windows, or of notices."""
+    """A drawer of windows, of notices, or of segments."""
 
     def __init__(self, watched: Callable[[Any], None], stored: Any) -> None:
         self._stored = stored

@@ -21,6 +21,7 @@ from flows.books import Book
 from flows.explaining import explain
 from flows.virtual import VirtualEngine
 from scoring.models import Models
+from scoring.spikes import SpikeSettings
 
 SAMPLES = 3
 """Responses shown for each rule and side of a comparison."""
@@ -90,6 +91,10 @@ class Tally:
         if owner := event.data.get("owner"):
             self._owner(owner)["cases"] += 1
 
+    def _spiked(self, event: Event) -> None:
+        self.totals["spikes"] += 1
+        self._day(event)["spikes"] += 1
+
     def _problem(self, event: Event) -> None:
         self.totals[event.type] += 1
         self.problems[f"{event.type}: {event.data[_PROBLEMS[event.type]]}"] += 1
@@ -122,6 +127,7 @@ _COUNTED = {
     "case.assigned": Tally._assigned,
     "clock.breached": Tally._breached,
     "notice.sent": Tally._notice,
+    "theme.spiked": Tally._spiked,
     **dict.fromkeys(_PROBLEMS, Tally._problem),
 }
 _days: dict[int, str] = {}
@@ -159,11 +165,17 @@ class Side:
     """One engine of a replay, with its book and what it said."""
 
     def __init__(
-        self, book: Book, metrics: Mapping[str, Metric], start: Instant, shards: int, models: Models | None
+        self,
+        book: Book,
+        metrics: Mapping[str, Metric],
+        start: Instant,
+        shards: int,
+        models: Models | None,
+        spikes: SpikeSettings | None = None,
     ) -> None:
         self.book, self._models = book, models
         self.decoder = Decoder(metrics, frozenset(book.sets))
-        self.engine = VirtualEngine(book, self.decoder, start=start, shard_count=shards, models=models)
+        self.engine = VirtualEngine(book, self.decoder, start=start, shard_count=shards, models=models, spikes=spikes)
         self.tally = Tally()
 
     def hear(self, envelope: Envelope) -> list[Event]:
@@ -200,6 +212,7 @@ def replay(
     compare: Book | None = None,
     until: Instant | None = None,
     models: Models | None = None,
+    spikes: SpikeSettings | None = None,
 ) -> Replayed | None:
     """Have *envelopes* heard, in order of their received time, then let time pass to *until*. None: no record.
 
@@ -211,8 +224,8 @@ def replay(
     for envelope in envelopes:
         if a is None:
             start = Instant(int(envelope.received_at))
-            a = Side(book, metrics, start, shards, models)
-            b = None if compare is None else Side(compare, metrics, start, shards, models)
+            a = Side(book, metrics, start, shards, models, spikes)
+            b = None if compare is None else Side(compare, metrics, start, shards, models, spikes)
         said = a.hear(envelope)
         if b is not None:
             other = b.hear(envelope)

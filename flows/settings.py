@@ -22,6 +22,7 @@ from connectors.targets.loading import DeclaredTarget
 from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
 from feedback.instants import parse_span
 from feedback.metrics import STANDARD, Direction, Metric, thirds
+from scoring.spikes import SpikeSettings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """Where the project's own rules and default settings lie: we run from a checkout or an image."""
@@ -126,6 +127,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: HttpSettings = HttpSettings()
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
+    spikes: SpikeSettings = SpikeSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +148,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings
     privacy: Privacy = Privacy()
     retention: Retention = Retention()
+    spikes: SpikeSettings = SpikeSettings()
+    """Which themes are watched for change, and by what segments."""
     state: Path
     """Snapshots, journals, stored rules, and the embedded server's data."""
     vault_file: Path | None = None
@@ -205,6 +209,11 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     for name in (*declared.http.hooks, *declared.http.callbacks):
         if name not in programmes:
             raise SettingsError(f"{path}: http.hooks, http.callbacks: programme {name[:64]!r} is not declared")
+    metrics = {**STANDARD, **{name: _metric(path, name, m) for name, m in declared.metrics.items()}}
+    if problem := declared.spikes.problem():
+        raise SettingsError(f"{path}: spikes.{problem}")
+    if declared.spikes.score != "sentiment" and declared.spikes.score not in metrics:
+        raise SettingsError(f"{path}: spikes.score: {declared.spikes.score[:60]!r} is neither sentiment nor a metric")
     rules = Path(declared.rules) if declared.rules else CHECKOUT / "rules"
     try:
         port = int(environ.get("TOCSIN_METRICS_PORT", "9464"))
@@ -214,7 +223,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         file=path,
         rules=rules if rules.is_absolute() else path.resolve().parent / rules,
         programmes=programmes,
-        metrics={**STANDARD, **{name: _metric(path, name, m) for name, m in declared.metrics.items()}},
+        metrics=metrics,
         engine=declared.engine,
         endpoints=tuple(declared.endpoints),
         targets=tuple(declared.targets),
@@ -224,6 +233,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         http=declared.http,
         privacy=declared.privacy,
         retention=declared.retention,
+        spikes=declared.spikes,
         vault_file=Path(environ["TOCSIN_VAULT"]) if environ.get("TOCSIN_VAULT") else None,
         state=Path(environ.get("TOCSIN_STATE", ".tocsin")),
         redis=environ.get("TOCSIN_REDIS_URL", ""),

@@ -20,9 +20,11 @@ from flows.hearing import Hearing
 from flows.indexes import DueIndex, KnownResponses
 from flows.noticing import Look, NoticeStep
 from flows.outages import Outages
+from flows.spikes import Noted, Scout, SpikeStep
 from flows.timetable import InForce
 from flows.watching import Watch, WindowStep
 from scoring.models import Models
+from scoring.spikes import SpikeSettings
 
 
 class Uncounted:
@@ -46,6 +48,12 @@ class Uncounted:
     def notices_held(self, count: int) -> None:
         """Not counted."""
 
+    def unwatched(self, what: str, count: int) -> None:
+        """Not counted."""
+
+    def segments(self, drawer: int, count: int) -> None:
+        """Not counted."""
+
     def polled(self, now: float) -> None:
         """Not counted."""
 
@@ -65,6 +73,7 @@ class VirtualEngine:
         shard_count: int = DEFAULT_SHARDS,
         erasures: Erasures | None = None,
         models: Models | None = None,
+        spikes: SpikeSettings | None = None,
     ) -> None:
         """With *erasures* what is personal is sealed in its vault, as a running engine does it.
 
@@ -78,6 +87,8 @@ class VirtualEngine:
         self._due, self._known = DueIndex(), KnownResponses()
         self._drawers: dict[int, WindowStep] = {}
         self._notices = NoticeStep(None, self._due)
+        self._watched = spikes or SpikeSettings()
+        self._segments: dict[int, SpikeStep] = {}
         self._books = {book.hash: book}
         self._hearing = Hearing(
             decoder,
@@ -89,6 +100,7 @@ class VirtualEngine:
             outages=Outages(),
             open_models=lambda _: scored_by,
             erasures=self._erasures,
+            scout=Scout(self._watched, decoder.metrics),
         )
         self._hearing.begin(InForce(book.hash))
 
@@ -138,6 +150,8 @@ class VirtualEngine:
                 events.append(heard)
             elif isinstance(heard, Look):
                 events += self._notices.take([heard])
+            elif isinstance(heard, Noted):
+                events += self._note(heard)
             else:
                 said = self._watch(heard) if isinstance(heard, Watch) else self._step(heard)
                 self._notices.take(look for _, look in self._hearing.heed([("", event) for event in said]))
@@ -149,6 +163,12 @@ class VirtualEngine:
         if step is None:
             step = self._drawers[watch.item.shard] = WindowStep(None, self._due, Uncounted(), self._erasures)
         return step.take(watch)
+
+    def _note(self, noted: Noted) -> list[Event]:
+        step = self._segments.get(noted.drawer)
+        if step is None:
+            step = self._segments[noted.drawer] = SpikeStep(None, self._watched, Uncounted())
+        return step.take(noted)
 
     def _step(self, item: Item) -> list[Event]:
         shard = item.shard

@@ -30,10 +30,12 @@ from flows.indexes import DueIndex, KnownResponses
 from flows.lane import Input, Lane, LaneSource, State, in_force
 from flows.order import OrderLog
 from flows.outages import Outages
+from flows.spikes import Scout
 from flows.timetable import InForce
 from flows.virtual import Uncounted
 from rules.parse import load_text
 from scoring.models import Models
+from scoring.spikes import SpikeSettings
 
 START = Instant(1_793_610_000)  # 2026-11-02T09:00:00Z
 STEP_S = 5
@@ -212,6 +214,7 @@ def run(
     reader_of: "Callable[[World, Sequence[Envelope], str | None], Reader] | None" = None,
     jumped_s: "Callable[[float], float]" = lambda at: 0.0,
     rules: Book | None = None,
+    spikes: SpikeSettings | None = None,
 ) -> None:
     """Run the dataflow over *envelopes*, resuming what *folder* holds. With *cut* it dies after so many of them.
 
@@ -234,6 +237,7 @@ def run(
         meter=Uncounted(),
         outages=outages,
         open_models=open_models,
+        scout=Scout(spikes or SpikeSettings(), STANDARD),
     )
     if layout is not None:
         hearing.lay_out(layout, lane)
@@ -260,7 +264,7 @@ def run(
             apart=hearing.is_apart,
         )
 
-    flow = build(LaneSource(open_lane), hearing, [store], due=due, known=known, meter=Uncounted())
+    flow = build(LaneSource(open_lane), hearing, [store], due=due, known=known, meter=Uncounted(), spikes=spikes)
     config = RecoveryConfig(folder)
     if workers == 1:
         run_main(flow, epoch_interval=timedelta(0), recovery_config=config)

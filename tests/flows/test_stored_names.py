@@ -24,9 +24,9 @@ def test_the_flow_and_its_steps_keep_their_names() -> None:
     flow = build(source, hearing, [Store()], due=due, known=known, meter=Uncounted())
     assert flow.flow_id == "tocsin"
     assert [operator.step_id for operator in flow.substeps] == [
-        "tocsin.lane", "tocsin.hear", "tocsin.split", "tocsin.apart", "tocsin.windows", "tocsin.aside",
-        "tocsin.shards", "tocsin.of_cases", "tocsin.heed", "tocsin.looks", "tocsin.notices", "tocsin.said",
-        "tocsin.sink_0",
+        "tocsin.lane", "tocsin.hear", "tocsin.split", "tocsin.noted", "tocsin.spikes", "tocsin.apart", "tocsin.windows",
+        "tocsin.aside", "tocsin.shards", "tocsin.of_cases", "tocsin.heed", "tocsin.looks", "tocsin.notices",
+        "tocsin.said", "tocsin.sink_0",
     ]  # fmt: skip
 
 

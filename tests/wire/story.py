@@ -16,10 +16,12 @@ from flows.erasures import Erasures
 from flows.hearing import Hearing
 from flows.indexes import KnownResponses
 from flows.outages import Outages
+from flows.spikes import Note, spiked
 from flows.timetable import InForce, Timetable
 from flows.virtual import Uncounted, VirtualEngine
 from scoring.learned import Context, Learner
 from scoring.models import Models
+from scoring.spikes import Said, Spike
 from scoring.vader import vader
 from tests.builders import START, FixedKeys, book, envelope
 
@@ -134,7 +136,7 @@ def events() -> list[Event]:
     day.hears("18h", b'{"id": "r-3", "scores": {"nps": 2}')
     day.hears("18h", {"id": "r-4", "text": "Nobody in particular"})
     day.hears("19h", {"id": "r-5", "text": "hello"}, programme="ruleless")
-    return [*day.said, *_controls("20h"), *_sealed("21h"), *_quieter("22h")]
+    return [*day.said, *_controls("20h"), *_sealed("21h"), *_quieter("22h"), _spike("25h")]
 
 
 def _quieter(at: str) -> list[Event]:
@@ -153,6 +155,17 @@ def _quieter(at: str) -> list[Event]:
     day.hears("23h10m", {"kind": "control", "id": "quiet-3", "do": "silence", "by": "eve", "data": {"until": until}})
     day.passes("24h")
     return day.said
+
+
+def _spike(at: str) -> Event:
+    """A theme of which one site hears more than usual."""
+    when, since = _at(at), _at("19h")
+    said = Said(when, when, 1, ("heating",), 0.1, "sms", "r-9")
+    spike = Spike(
+        theme="heating", measure="volume", since=since, at=when, now=0.31, usual=0.08, count=31, expected=7.96,
+        responses=(("sms", "r-8"), ("sms", "r-9")),
+    )  # fmt: skip
+    return spiked(Note(("default", "attributes.site", "leeds"), said, when, float(when)), spike)
 
 
 def _sealed(at: str) -> list[Event]:
