@@ -47,8 +47,10 @@ from flows.heart import Heart
 from flows.indexes import DueIndex, KnownResponses
 from flows.keeping import Keeping, kept
 from flows.lane import Input, Lane, LaneSource, State, in_force
-from flows.learning import Learning, ModelFeed
+from flows.learning import Learning
+from flows.learning_figures import LearningFigures
 from flows.metrics import EngineMetrics
+from flows.model_feed import ModelFeed
 from flows.models import ModelShelf
 from flows.order import OrderLog
 from flows.outages import Outages
@@ -209,6 +211,8 @@ class _Engine:
         self._models = ModelShelf(state / "models")
         self._taught = Records(url, vault)  # of its own, for the thread that learns
         self._learning = Learning(self._models, settings.metrics, self._taught.case)
+        self.registry.register(LearningFigures(self._learning))
+        self.erasures.memories.append(self._learning)
         self._rules = {name: programme.rules for name, programme in settings.programmes.items()}
         self._programmes = sorted(settings.programmes)
         self._lane: Lane | None = None

@@ -36,6 +36,12 @@ class Vault(Keys, Protocol):
     def destroy(self, leaves: Iterable[int]) -> None: ...
 
 
+class Memory(Protocol):
+    """What keeps words of customers in memory only (`learning.py`)."""
+
+    def forget(self, is_theirs: Callable[[str, str], bool]) -> None: ...
+
+
 class Erasures:
     """Of one engine. `ask` is the shards', `snapshotted` the lane's; any thread."""
 
@@ -54,6 +60,8 @@ class Erasures:
         self._swept: set[int] = set()
         self._sweeper: Thread | None = None
         self._lock = Lock()
+        self.memories: list[Memory] = []
+        """Told with each sweep to let go of those who were erased."""
         self._now = now
         self.asked = self.done = self.put_off = 0
         """Keys that were given up, and destroyed; sweeps that could not reach what they sweep. Since the start."""
@@ -121,6 +129,8 @@ class Erasures:
             self.put_off += 1
             log.warning("erasures.put_off", error=type(error).__name__, why=str(error)[:200])
             return
+        for memory in self.memories:
+            memory.forget(lambda programme, customer: self._had(leaves, programme, customer))
         log.info("erasures.swept", keys=len(leaves), records=removed)
         with self._lock:
             self._swept |= leaves
@@ -129,7 +139,11 @@ class Erasures:
         if (found := _CASE.search(raw)) is not None and found[1].decode() in cases:
             return True
         customer = self._customer_of(raw)
-        if not customer or self.vault is None:
+        return bool(customer) and self._had(leaves, programme, customer)
+
+    def _had(self, leaves: set[int], programme: str, customer: str) -> bool:
+        """Whether one of *leaves* was that customer's."""
+        if self.vault is None:
             return False
         now = leaf_of_customer(self.vault, programme, customer, self.is_given_up)
         return any(leaf in leaves for leaf in leaves_before(self.vault, programme, customer, now))

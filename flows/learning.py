@@ -7,7 +7,6 @@ change of rules. So how fast this thread is changes when a version comes, never 
 
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,15 +14,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from connectors.journal import Journal, JournalReader
-from connectors.reading import Theirs
 from connectors.records import RedisError
 from feedback.ids import response_key
 from feedback.instants import Instant
 from feedback.metrics import Metric
-from feedback.records import Action, Envelope, Outcome, Response, Verb
+from feedback.records import Action, Outcome, Response, Verb
 from flows.models import ModelError, ModelShelf
-from flows.timetable import LEARNING
 from scoring.labels import Allowance, label_of
 from scoring.learned import Context, Learner, VersionUnknown
 from scoring.learned_themes import ThemeLearner
@@ -91,27 +87,30 @@ _What = Lesson | Action | str | _Mark
 class Teacher:
     """The learners, and when a version is due. Not a thread's business: one caller."""
 
-    def __init__(self, learner: Learner | None = None, themes: ThemeLearner | None = None) -> None:
+    def __init__(
+        self,
+        learner: Learner | None = None,
+        themes: ThemeLearner | None = None,
+        allowance: Allowance | None = None,
+    ) -> None:
         self.learner, self.themes = learner or Learner(), themes or ThemeLearner()
-        self._allowance = Allowance()
+        self._allowance = allowance or Allowance()
         self._known: dict[int, bool] = {}
         self.labels = 0
         """Learned since the last version."""
-        self.limited = 0
-        """Labels that their source had no allowance for, ever."""
         self.fell = False
         """Since the last version, the learned risk lost what say it had somewhere."""
 
-    def take(self, lesson: Lesson) -> None:
+    def take(self, lesson: Lesson) -> str:
+        """Learn it; what became of it: `learned`, `known` before, or `limited` by its source's allowance."""
         if lesson.key and lesson.negative is not None:
             if self._known.get(lesson.key) == lesson.negative:
-                return
+                return "known"
             if len(self._known) >= REMEMBERED:
                 del self._known[next(iter(self._known))]
             self._known[lesson.key] = lesson.negative
         if not self._allowance.take(lesson.sources, lesson.at):
-            self.limited += 1
-            return
+            return "limited"
         self.labels += 1
         if lesson.negative is not None:
             where = lesson.context.programme, lesson.context.language
@@ -122,6 +121,7 @@ class Teacher:
                 self.fell = True
         if lesson.themes is not None:
             self.themes.learn(lesson.text, lesson.context, lesson.found, lesson.themes)
+        return "learned"
 
     def publish(self) -> tuple[str, bytes]:
         """The version that all was learned up to now makes."""
@@ -149,9 +149,10 @@ class Learning:
         self._last: dict[tuple[str, str], Lesson] = {}
         self.announced: deque[Announced] = deque()
         """Versions on the shelf that the stream is to be told of; `ModelFeed` takes them."""
-        self.dropped = 0
-        """Lessons that there was no room for."""
-        self._teacher = Teacher()
+        self.became = dict.fromkeys(("learned", "known", "limited", "dropped", "lost", "failed"), 0)
+        """Lessons by what became of them: `dropped` for want of room, `lost` with the store, `failed` by a mistake."""
+        self.allowance = Allowance()
+        self._teacher = Teacher(allowance=self.allowance)
         self._version = ""
         self._published_at = time.monotonic()
         self._done = threading.Event()
@@ -178,7 +179,7 @@ class Learning:
         if reading.unscored == "no_text" or not reading.language:
             return
         if len(self._waiting) >= WAITING:
-            self.dropped += 1  # before anything is made of it: there is no time to spare now
+            self.became["dropped"] += 1  # before anything is made of it: there is no time to spare now
             return
         lesson = Lesson(
             text=response.text, context=context_of(response, reading), sentiment=reading.sentiment,
@@ -211,6 +212,17 @@ class Learning:
         negative = result in LEFT
         self._offer(msgspec.structs.replace(said, key=0, negative=negative, at=outcome.received_at))
 
+    def forget(self, is_theirs: Callable[[str, str], bool]) -> None:
+        """Let go of what the customers said last of whom *is_theirs* says so (programme, customer). Any thread."""
+        for who in [*self._last]:
+            if is_theirs(*who):
+                self._last.pop(who, None)
+
+    @property
+    def waiting(self) -> int:
+        """Lessons not learned yet."""
+        return len(self._waiting)
+
     def restart(self, version: str) -> None:
         """Somebody went back to *version*: what was learned since is forgotten."""
         self._offer(version)
@@ -221,7 +233,7 @@ class Learning:
 
     def _offer(self, what: "_What") -> None:
         if len(self._waiting) >= WAITING and isinstance(what, Lesson | Action):
-            self.dropped += 1
+            self.became["dropped"] += 1
             return
         self._waiting.append(what)
 
@@ -261,10 +273,12 @@ class Learning:
                     return
             lesson = what if isinstance(what, Lesson) else self._corrected(what)
             if lesson is not None:
-                self._teacher.take(lesson)
+                self.became[self._teacher.take(lesson)] += 1
         except RedisError as error:
+            self.became["lost"] += 1
             log.warning("learning.correction_lost", error=str(error))
         except Exception as error:  # a lesson that fails is lost alone; scoring goes on by the version in force
+            self.became["failed"] += 1
             log.error("learning.lesson_failed", error=f"{type(error).__name__}: {error}")
 
     def _publish(self) -> None:
@@ -288,7 +302,7 @@ class Learning:
         except (ModelError, VersionUnknown, msgspec.DecodeError, ValueError) as error:
             log.error("learning.begins_anew", model=version, error=str(error))
             learner = themes = None
-        self._teacher = Teacher(learner, themes)
+        self._teacher = Teacher(learner, themes, self.allowance)
 
     def _corrected(self, action: Action) -> Lesson | None:
         """What a correction teaches, of the newest text of its case."""
@@ -333,52 +347,3 @@ def _reading_of(record: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str,
             reading: dict[str, Any] = data["reading"]
             return reading
     return {"language": said.get("language", "")}
-
-
-class ModelFeed:
-    """The reader of the lane by which versions enter the stream: a journal that it alone appends to."""
-
-    name = "models"
-
-    def __init__(self, journal: Journal, resume: str | None, announced: deque[Announced], programme: str) -> None:
-        self._journal, self._announced, self._programme = journal, announced, programme
-        self._reader = JournalReader(self.name, journal, resume)
-
-    @property
-    def finished(self) -> bool:
-        return self._reader.finished
-
-    @property
-    def caught_up(self) -> bool:
-        return self._reader.caught_up
-
-    @property
-    def trouble(self) -> str:
-        return self._reader.trouble
-
-    @property
-    def lag(self) -> int:
-        return self._reader.lag
-
-    def poll(self, limit: int) -> Sequence[Envelope]:
-        self.announce()
-        return self._reader.poll(limit)
-
-    def announce(self) -> None:
-        """Put what was published into the journal, for this run or the next."""
-        while self._announced:
-            control = {
-                "kind": "control", "id": uuid.uuid4().hex, "do": "model", "by": LEARNING,
-                "data": {"model": self._announced[0].version, "base": self._announced[0].base},
-            }  # fmt: skip
-            self._journal.append([(msgspec.json.encode(control), "models", self._programme, "", LEARNING)])
-            self._announced.popleft()
-
-    def release(self, position: str) -> None:
-        self._reader.release(position)
-
-    def forget(self, is_theirs: Theirs) -> int:
-        return self._reader.forget(is_theirs)
-
-    def close(self) -> None:
-        self._reader.close()

@@ -52,6 +52,8 @@ class Allowance:
         self._limits = limits
         self._buckets: dict[tuple[str, str], tuple[float, Instant]] = {}
         """What is left, and when that was so."""
+        self.limited = dict.fromkeys(limits, 0)
+        """Labels that were not taken because a source of that kind had given enough, ever."""
 
     def take(self, sources: Mapping[str, str], at: Instant) -> bool:
         """Whether a label of all these *sources* (kind to name) may be learned; it counts for each only if so."""
@@ -62,6 +64,8 @@ class Allowance:
             now = max(at, when)
             left[kind, name] = min(limit.burst, had + (now - when) / 3600 * limit.hourly), now
         allowed = all(count >= 1 for count, _ in left.values())
+        for (kind, _), (count, _) in left.items():
+            self.limited[kind] += count < 1
         for key, (count, now) in left.items():
             if len(self._buckets) >= SOURCES:
                 del self._buckets[next(iter(self._buckets))]

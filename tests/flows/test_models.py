@@ -7,15 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 from bytewax.errors import BytewaxRuntimeError
+from prometheus_client import CollectorRegistry
 
 from cases.events import Event
 from connectors.journal import Journal
 from connectors.records import RedisError
+from connectors.vault import Vault
 from feedback.instants import Instant
 from feedback.metrics import STANDARD
 from feedback.records import Action, Outcome, Response, Verb
 from flows import models as shelves
-from flows.learning import EACH_LABELS, Learning, ModelFeed
+from flows.erasures import SNAPSHOTS, Erasures
+from flows.learning import EACH_LABELS, Learning
+from flows.learning_figures import LearningFigures
+from flows.model_feed import ModelFeed
 from flows.models import ModelError, ModelShelf, rollback_to
 from scoring.learned import Context, Learner
 from scoring.learned_themes import ThemeLearner
@@ -163,7 +168,7 @@ def test_what_there_is_no_room_for_is_dropped_and_counted(shelf: ModelShelf, mon
     pupil = learning(shelf)
     for number in range(25):
         hears(pupil, number, 1, BAD)
-    assert pupil.dropped == 15
+    assert pupil.became["dropped"] == 15
 
 
 def test_going_back_forgets_what_was_learned_since(shelf: ModelShelf) -> None:
@@ -308,3 +313,46 @@ def test_a_run_cut_anywhere_scores_by_the_version_it_scored_by_before(whole: Sto
         run(store, STORY, tmp_path / "r", world=world, cut=cut, open_models=_open)
     run(store, STORY, tmp_path / "r", world=world, open_models=_open)
     assert {i: said(e) for i, e in store.events.items()} == {i: said(e) for i, e in whole.events.items()}
+
+
+def test_figures_of_learning_begin_at_zero_and_count_what_became_of_lessons(shelf: ModelShelf) -> None:
+    pupil, registry = learning(shelf), CollectorRegistry()
+    registry.register(LearningFigures(pupil))
+
+    def figure(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"tocsin_{name}", labels)
+
+    assert figure("lessons_total", outcome="learned") == figure("labels_limited_total", kind="person") == 0
+    for number in range(6):
+        given = response(id=str(number), customer="loud", text=FINE, language="en", scores={"nps": 0})
+        pupil.heard(given, READER.read(given))
+    assert figure("lessons_waiting") == 6
+    pupil.work()
+    assert figure("lessons_waiting") == 0
+    assert (figure("lessons_total", outcome="learned"), figure("lessons_total", outcome="limited")) == (4, 2)
+    assert figure("labels_limited_total", kind="customer") == 2
+
+
+def test_going_back_gives_no_source_a_new_allowance(shelf: ModelShelf) -> None:
+    pupil = learning(shelf)
+    for turn in range(2):
+        for number in range(4):
+            given = response(id=f"{turn} {number}", customer="loud", text=FINE, language="en", scores={"nps": 0})
+            pupil.heard(given, READER.read(given))
+        pupil.restart("")
+        pupil.work()
+    assert pupil.became["limited"] == 4
+
+
+def test_what_a_customer_said_last_goes_with_their_erasure(shelf: ModelShelf, tmp_path: Path) -> None:
+    pupil, vault = learning(shelf), Vault(tmp_path / "keys", create=True)
+    erasures = Erasures(vault)
+    erasures.memories.append(pupil)
+    for number in (1, 2):
+        hears(pupil, number, 5, BAD)
+    erasures.ask([(vault.leaf("default", "c1", "0"), "c-1")])
+    for _ in range(SNAPSHOTS + 1):
+        erasures.snapshotted([])
+        if erasures._sweeper is not None:
+            erasures._sweeper.join()
+    assert [*pupil._last] == [("default", "c2")]

@@ -29,6 +29,7 @@ def test_a_source_that_says_much_is_limited_and_others_are_not() -> None:
     allowance = Allowance(FEW)
     given = [allowance.take({"person": who}, Instant(0)) for who in ("a", "a", "a", "a", "b")]
     assert given == [True, True, True, False, True]
+    assert allowance.limited == {"person": 1, "source": 0}
     assert allowance.take({"person": "a"}, Instant(3600))
     assert not allowance.take({"person": "a"}, Instant(3600))
 

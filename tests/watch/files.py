@@ -17,7 +17,10 @@ from flows.delivery_metrics import DeliveryMetrics
 from flows.erasures import ErasureFigures, Erasures
 from flows.health import Readiness
 from flows.keeping import Keeping
+from flows.learning import Learning
+from flows.learning_figures import LearningFigures
 from flows.metrics import EngineMetrics
+from flows.models import ModelShelf
 from flows.run import Stop
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +67,7 @@ def names_in_code() -> set[str]:
     CaptureMetrics(registry)
     registry.register(Readiness(dict))
     registry.register(ErasureFigures(Erasures()))
+    registry.register(LearningFigures(Learning(ModelShelf(ROOT), {}, lambda *_: None)))
     supervised = Supervisor({}, lambda _: ROOT, Stop(), lambda _: None).registry
     families = [family for found in (registry, supervised) for family in found.collect()]
     by_type = {
