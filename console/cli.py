@@ -29,7 +29,7 @@ from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
 from console import lanes as lanes_
-from console import learned, pausing, prove, silencing
+from console import learned, pausing, prove, silencing, topics
 from console import notify as notify_
 from console.beside import Beside
 from console.cases import case_lines, case_table
@@ -118,6 +118,7 @@ def settings_of(file: Path | None, state: Path | None, redis: str) -> Settings:
 
 prove.register(app)
 learned.register(app)
+topics.register(app)
 silencing.register(app)
 
 

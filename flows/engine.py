@@ -63,6 +63,7 @@ from flows.spikes import Scout
 from flows.stores import Store, owned, read_shape
 from flows.suspects import Suspects
 from flows.timetable import InForce
+from flows.topics import TopicWatch
 from rules.problems import RuleFileErrors
 
 log = structlog.get_logger()
@@ -210,7 +211,8 @@ class _Engine:
         self._shelf = BookShelf(state / "books", settings.metrics)
         self._models = ModelShelf(state / "models")
         self._taught = Records(url, vault)  # of its own, for the thread that learns
-        self._learning = Learning(self._models, settings.metrics, self._taught.case)
+        topics = TopicWatch(state / "topics")
+        self._learning = Learning(self._models, settings.metrics, self._taught.case, topics=topics)
         self.registry.register(LearningFigures(self._learning))
         self.erasures.memories.append(self._learning)
         self._rules = {name: programme.rules for name, programme in settings.programmes.items()}

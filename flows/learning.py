@@ -20,6 +20,7 @@ from feedback.instants import Instant
 from feedback.metrics import Metric
 from feedback.records import Action, Outcome, Response, Verb
 from flows.models import ModelError, ModelShelf
+from flows.topics import TopicWatch
 from scoring.labels import Allowance, label_of
 from scoring.learned import Context, Learner, VersionUnknown
 from scoring.learned_themes import ThemeLearner
@@ -140,9 +141,13 @@ class Learning:
         *,
         every_s: float = AT_LEAST_EVERY_S,
         now: Callable[[], float] = time.time,
+        topics: TopicWatch | None = None,
     ) -> None:
-        """*case_of* finds the record of a case, for a correction made of it; it may raise RedisError."""
-        self._now = now
+        """*case_of* finds the record of a case, for a correction made of it; it may raise RedisError.
+
+        *topics* counts phrases in the same thread.
+        """
+        self._now, self._topics = now, topics
         self._heard_until = 0.0
         self._shelf, self._metrics, self._case_of, self._every_s = shelf, metrics, case_of, every_s
         self._waiting: deque[_What] = deque()
@@ -161,6 +166,8 @@ class Learning:
     def begin(self, version: str) -> None:
         """Go on from what *version* had learned, and start."""
         self._restart(version)
+        if self._topics is not None:
+            self._topics.begin()
         self._thread.start()
 
     def close(self) -> None:
@@ -170,6 +177,9 @@ class Learning:
             self._thread.join(timeout=30)
             if self._teacher.labels:
                 self._publish()
+            if self._topics is not None:
+                self._topics.work()
+                self._topics.write()
 
     # -- from the flow --------------------------------------------------------------------------------------
 
@@ -178,6 +188,8 @@ class Learning:
         self._heard_until = response.arrived
         if reading.unscored == "no_text" or not reading.language:
             return
+        if self._topics is not None:
+            self._topics.heard(response, reading)
         if len(self._waiting) >= WAITING:
             self.became["dropped"] += 1  # before anything is made of it: there is no time to spare now
             return
@@ -219,6 +231,11 @@ class Learning:
                 self._last.pop(who, None)
 
     @property
+    def passed_over(self) -> int:
+        """Responses whose phrases were not counted, for want of room."""
+        return 0 if self._topics is None else self._topics.passed_over
+
+    @property
     def waiting(self) -> int:
         """Lessons not learned yet."""
         return len(self._waiting)
@@ -242,6 +259,11 @@ class Learning:
     def _run(self) -> None:
         while not self._done.is_set():
             self.work(rest=_REST)
+            while self._topics is not None and not self._done.is_set():
+                began = time.monotonic()
+                if not self._topics.work(_AT_ONCE):
+                    break
+                self._done.wait(_REST * (time.monotonic() - began))  # as with lessons
             self._done.wait(_PAUSE_S)
         self.work()
 

@@ -29,4 +29,8 @@ class LearningFigures(Collector):
         for kind, count in self._learning.allowance.limited.items():
             limited.add_metric([kind], count)
         yield limited
+        yield CounterMetricFamily(
+            "tocsin_topics_passed_over", "Responses whose phrases were not counted, for want of room.",
+            self._learning.passed_over,
+        )  # fmt: skip
         yield GaugeMetricFamily("tocsin_lessons_waiting", "Lessons not learned yet.", self._learning.waiting)
