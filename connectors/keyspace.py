@@ -13,6 +13,9 @@ CALENDARS = "tocsin:calendars"
 
 _PROGRAMME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
+PROBE = "probe"
+"""The marker that is counted up only to see whether the server takes writes."""
+
 
 class Keys:
     """The keys of one programme."""

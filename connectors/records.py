@@ -12,7 +12,7 @@ import redis
 
 from cases.sealing import SEALED, opened, opened_event
 from cases.sealing import Keys as SealingKeys
-from connectors.keyspace import CALENDARS, PROGRAMMES, Keys
+from connectors.keyspace import CALENDARS, PROBE, PROGRAMMES, Keys
 from connectors.redis_link import client
 from feedback.instants import Instant, rfc3339
 from feedback.layout import UNKNOWN, Layout, read_layout
@@ -215,6 +215,13 @@ class Records:
     def clocks(self, programme: str) -> int:
         """Open cases with a clock that runs."""
         return int(self._redis.zcard(Keys(programme).due))
+
+    def probe(self, programme: str) -> None:
+        """Write something small: a server whose disk or memory is full answers every question and takes nothing.
+
+        Raises RedisError.
+        """
+        self._redis.incr(Keys(programme).marker_of(PROBE))
 
     def keep_calendars(self, texts: Mapping[str, str]) -> None:
         """Keep the calendars that clocks count on, by key, for whoever reads a ledger; one is never changed."""

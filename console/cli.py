@@ -43,7 +43,7 @@ from flows.books import BookError
 from flows.engine import VERSION, Running, redis_at, run_engine
 from flows.models import ModelError
 from flows.reshard import reshard as reshard_
-from flows.run import StateError, Stop
+from flows.run import StateError, Stop, trouble_of
 from flows.settings import DEFAULT_FILE, Settings, SettingsError, load
 from rules.calendar import zone_name
 from rules.parse import check as check_rules
@@ -99,6 +99,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; there is nobody to tell
         sys.exit(0)
+    except OSError as error:
+        if (words := trouble_of(error, Path("the state directory"))) is None:
+            raise
+        fail(words, 2)  # a disk that was full before the flow began
 
 
 def fail(words: str, code: int) -> NoReturn:

@@ -17,7 +17,7 @@ import structlog
 from connectors.api_keys import ApiKey, KeyRing
 from connectors.http_settings import HttpSettings
 from connectors.key_store import read
-from connectors.keyspace import Keys
+from connectors.keyspace import PROBE, Keys
 from connectors.rates import Rates
 from connectors.redis_async import AsyncLink, end
 from connectors.redis_link import ScriptMissing, StoreAway, StoreError, StoreRefusing
@@ -146,9 +146,9 @@ class Doorkeeper:
     async def _look(self) -> None:
         names = [Keys(programme) for programme in self._programmes]
         asked = [("HGETALL", keys.api_keys) for keys in names]
-        replies = await self._link.calls(
-            [*asked, *(("XLEN", keys.inbox) for keys in names), *(("ZCARD", keys.fetches) for keys in names)]
-        )
+        lengths = (*(("XLEN", keys.inbox) for keys in names), *(("ZCARD", keys.fetches) for keys in names))
+        # A server whose disk or memory is full answers every question and takes nothing; so one word is written, too.
+        replies = await self._link.calls([*asked, *lengths, ("INCR", names[0].marker_of(PROBE))])
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
@@ -158,7 +158,7 @@ class Doorkeeper:
         self._inboxes = dict(zip(self._programmes, replies[count : 2 * count], strict=True))
         for programme, length in self._inboxes.items():
             self._metrics.inbox.labels(programme).set(length)
-        for programme, length in zip(self._programmes, replies[2 * count :], strict=True):
+        for programme, length in zip(self._programmes, replies[2 * count : 3 * count], strict=True):
             self._metrics.fetches.labels(programme).set(length)
 
     async def _write_refusals(self) -> None:

@@ -237,6 +237,8 @@ class _Engine:
         self._keeping = Keeping(self.registry, retention, state, self._programmes)
         self._auditor = Auditor(self._records.due_before, settings.programmes, self._is_mine)
         self._uncalled = 0
+        self._unwritable = ""
+        """Why Redis takes no writes, though it may answer."""
         self._heart: Heart | None = None
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
         self._first = self._read_rules()
@@ -420,6 +422,8 @@ class _Engine:
             return {"engine": self._placing.waits or "starting"}
         if store is not None and store.trouble:  # it is opened when there is something to write
             why["store"] = store.trouble
+        elif self._unwritable:
+            why["store"] = self._unwritable
         if self._rewriting.trouble:
             why["records"] = self._rewriting.trouble
         if self._outlet is not None and self._outlet.trouble:
@@ -481,6 +485,8 @@ class _Engine:
         if self._heart is not None:
             self._heart.look(self.reasons)
         try:
+            self._records.probe(self._programmes[0])
+            self._unwritable = ""
             self._audit()
             self._records.keep_calendars(self._calendars())
             for programme, reader in self._streams:
@@ -488,8 +494,8 @@ class _Engine:
             self._keeping.look(self._clock.instant())
             if self._place.lane == 0:  # of the whole store, so one lane tells: a sum over the lanes must be right
                 self._cases.refresh(int(now))
-        except RedisError:
-            return  # `/ready` tells of it
+        except RedisError as error:
+            self._unwritable = f"{type(error).__name__}: {error}"[:200]
 
     def _audit(self) -> None:
         if time.monotonic() < self._audited_at + AUDIT_EVERY_S:

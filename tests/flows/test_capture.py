@@ -47,6 +47,20 @@ def test_a_repeated_request_does_not_count_twice_and_an_update_counts(here: Door
     assert [r["text"] for r in records(redis)] == ["Nobody rang back.", "They rang now."]
 
 
+def test_a_redis_that_answers_and_takes_nothing_is_told_of_and_over_by_itself(here: Door, redis: Any) -> None:
+    caller = here.caller()
+    redis.config_set("maxmemory", 1)
+    try:
+        eventually(lambda: caller("GET", "/ready").status == 503)
+        assert "used memory > 'maxmemory'" in caller("GET", "/ready").json["reasons"]["keys"]
+        refused = caller.respond(RESPONSE)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert (refused.status, refused.json["reason"], refused.headers["retry-after"]) == (503, "redis_away", "1")
+    eventually(lambda: caller("GET", "/ready").status == 200)
+    assert caller.respond(RESPONSE).statuses == ["accepted"]
+
+
 def test_a_batch_is_answered_record_by_record(here: Door, redis: Any) -> None:
     batch = [RESPONSE, {"id": "r2", "scores": {"nps": 11}}, {"scores": {}}, 7, {**RESPONSE, "id": "r3"}, ACTION]
     answer = here.caller().respond([*batch[:5], {**ACTION, "kind": "action"}, {**RESPONSE, "programme": "housing"}])

@@ -83,6 +83,15 @@ def flip(file: Path) -> None:
         store.commit()
 
 
+def test_a_disk_that_was_full_before_the_start_ends_it_with_words(feed: Path, store_url: str, redis: Any) -> None:
+    """As when the engine is started again and again before anybody has made room."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); "
+    full = tocsin_run(feed, store_url, limit + SOUND)
+    assert full.returncode == MISUSE, full.stderr
+    assert "Make room or make it writable, and start again" in full.stderr
+    assert "Traceback" not in full.stderr
+
+
 def test_a_store_that_takes_no_more_ends_the_run_with_words_and_the_next_one_loses_nothing(
     feed: Path, store_url: str, redis: Any
 ) -> None:

@@ -63,10 +63,12 @@ def get(url: str) -> Any:
 
 
 class _Receiver(BaseHTTPRequestHandler):
-    """`/gone` has gone for good; everything else takes what comes."""
+    """`/gone` has gone for good, `/hung` does not answer in time; everything else takes what comes."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/hung":
+            time.sleep(3)
         self.send_response(410 if self.path == "/gone" else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -99,12 +101,12 @@ class Stage:
             "engine: {shards: 64, epoch_ms: 500}\n"
             "endpoints:\n"
             f"  - {{name: crm, url: '{where}/crm', secrets: ['env:HOOK'], allow_private: true}}\n"
-            f"  - {{name: old-crm, url: '{where}/gone', secrets: ['env:HOOK'], allow_private: true}}\n",
+            f"  - {{name: old-crm, url: '{where}/gone', secrets: ['env:HOOK'], allow_private: true}}\n"
+            f"  - {{name: hung, url: '{where}/hung', secrets: ['env:HOOK'], allow_private: true, timeout_s: 1}}\n",
         )
         self.start_engine()
-        self._start("deliveries", *TOCSIN, "deliver", "--metrics-port", str(self.ports["deliveries"]))
-        self._start("door", *TOCSIN, "serve", "--port", str(self.ports["door"]))
-        until(lambda: self._answers("door", "/ready"), "the door")
+        self.start_deliveries()
+        self.start_door()
         self._watch()
         # Every series has been read at 0 before something happens, so that rates see the rise.
         until(lambda: len(self.ask("up == 1")) == 3, "three targets that are up")
@@ -113,6 +115,13 @@ class Stage:
     def start_engine(self) -> None:
         self._start("engine", *TOCSIN, "run", "--processes", "2", "--no-deliver")
         until(lambda: self._answers("engine", "/ready"), "the engine")
+
+    def start_deliveries(self) -> None:
+        self._start("deliveries", *TOCSIN, "deliver", "--metrics-port", str(self.ports["deliveries"]))
+
+    def start_door(self) -> None:
+        self._start("door", *TOCSIN, "serve", "--port", str(self.ports["door"]))
+        until(lambda: self._answers("door", "/ready"), "the door")
 
     def _start(self, name: str, *words: str) -> None:
         env = {
@@ -144,6 +153,7 @@ class Stage:
         keys = KeyStore(self.redis)
         _, key = keys.add("test", "default", ["capture"], int(time.time()))
         keys.close()
+        self.key = key
         said = {"id": "h1", "customer": "h1", "scores": {"nps": 1}, "text": "The agent was rude. Nobody rang me back."}
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports['door']}/v1/responses",
@@ -179,6 +189,19 @@ class Stage:
             )  # fmt: skip
             records.act("default", action.id, encode_action(action), principal="test")
         records.close()
+
+    def respond(self, id_: str) -> int:
+        """The status with which the door answers a response of the feed's sender."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports['door']}/v1/responses",
+            json.dumps({"id": id_}).encode(),
+            {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
 
     def _posted(self, request: urllib.request.Request) -> bool:
         try:

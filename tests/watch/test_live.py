@@ -2,12 +2,14 @@
 
 import math
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from connectors.embedded import Embedded
+from connectors.key_store import KeyStore
 from connectors.redis_link import client
 from tests.watch.files import PROMETHEUS, dashboards, expressions
 from tests.watch.stage import Stage, amtool, promtool, until
@@ -119,6 +121,51 @@ def _pair(stage: Stage) -> list[dict[str, Any]]:
     """Alerts of being not ready, once both processes that promise to be have one."""
     found = stage.alerts("TocsinNotReady")
     return found if len({alert["labels"]["job"] for alert in found}) == 2 else []
+
+
+def test_a_redis_that_takes_no_writes_reaches_alertmanager_although_it_answers(stage: Stage) -> None:
+    """Its memory is full here; a full disk is told in the same way, with other words."""
+    until(lambda: not stage.ask('ALERTS{alertname="TocsinNotReady"}'), "no alert")
+    with client(stage.redis) as connection:
+        connection.config_set("maxmemory", 1)
+        try:
+            found = {alert["labels"]["job"] for alert in until(lambda: _pair(stage), "an alert of each process")}
+            refused = stage.respond("while-full")
+        finally:
+            connection.config_set("maxmemory", 0)
+    assert found == {"tocsin-engine", "tocsin-door"}
+    assert refused == 503
+    until(lambda: stage.respond("while-full") == 202, "the same response being taken")
+    until(lambda: not stage.ask('ALERTS{alertname="TocsinNotReady"}'), "the end of the alert")
+
+
+def test_a_receiver_that_hangs_reaches_alertmanager(stage: Stage) -> None:
+    def hung() -> list[dict[str, Any]]:
+        return [a for a in stage.alerts("TocsinReceiverFailing") if a["labels"]["endpoint"] == "hung"]
+
+    (alert,) = until(hung, "the alert")
+    assert alert["annotations"]["runbook"] == "docs/runbooks/deliveries.md#tocsinreceiverfailing"
+
+
+def test_a_key_that_was_revoked_and_is_still_in_use_reaches_alertmanager(stage: Stage) -> None:
+    keys = KeyStore(stage.redis)
+    keys.revoke("test", ["default"], int(time.time()))
+    keys.close()
+    until(lambda: stage.respond("late") == 401, "the end of the key")
+    assert [stage.respond("late") for _ in range(3)] == [401] * 3
+    (alert,) = until(lambda: stage.alerts("TocsinSenderRefused"), "the alert")
+    assert alert["labels"]["reason"] == "ended_key"
+    assert alert["annotations"]["runbook"] == "docs/runbooks/door.md#tocsinsenderrefused"
+
+
+@pytest.mark.parametrize("name", ["deliveries", "door"])
+def test_a_process_that_is_killed_reaches_alertmanager_and_its_return_ends_the_alert(stage: Stage, name: str) -> None:
+    assert stage.alerts("TocsinDown") == []
+    stage.kill(name)
+    (alert,) = until(lambda: stage.alerts("TocsinDown"), "the alert")
+    assert alert["labels"]["job"] == f"tocsin-{name}"
+    {"deliveries": stage.start_deliveries, "door": stage.start_door}[name]()
+    until(lambda: not stage.alerts("TocsinDown"), "the end of the alert")
 
 
 def test_an_engine_that_is_killed_reaches_alertmanager_and_its_return_ends_the_alert(stage: Stage) -> None:
