@@ -42,6 +42,10 @@ check: setup ## ruff, mypy strict, the architecture test
 	$(BIN)/mypy
 	$(BIN)/pytest tests/test_architecture.py
 
+check-kubernetes: ## deploy/kubernetes against the schemas of the Kubernetes API; fetches a validator into build/
+	@test -x build/kubernetes/bin/kubernetes-validate || { $(PYTHON) -m venv build/kubernetes && build/kubernetes/bin/pip install -q --disable-pip-version-check kubernetes-validate==1.37.0; }
+	build/kubernetes/bin/kubernetes-validate --strict $(filter-out %/kustomization.yaml %/tocsin.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
 storm: setup ## kill -9 engine, deliveries and Redis under load, ROUNDS times; nothing lost, nothing double (SEED=n repeats a plan)
 	$(BIN)/python -m tests.storm --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 

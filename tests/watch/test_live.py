@@ -11,6 +11,7 @@ import pytest
 from connectors.embedded import Embedded
 from connectors.key_store import KeyStore
 from connectors.redis_link import client
+from tests.connectors.outage import Outage
 from tests.watch.files import PROMETHEUS, dashboards, expressions
 from tests.watch.stage import Stage, amtool, promtool, until
 
@@ -28,14 +29,19 @@ NOT_HERE = {
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     server = Embedded(tmp_path_factory.mktemp("redis"))
-    opened = Stage(tmp_path_factory.mktemp("stage"), server.url)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def stage(redis_server: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    opened = Stage(tmp_path_factory.mktemp("stage"), redis_server.url)
     try:
         yield opened
     finally:
         opened.close()
-        server.close()
 
 
 def plain(expr: str) -> str:
@@ -136,6 +142,19 @@ def test_a_redis_that_takes_no_writes_reaches_alertmanager_although_it_answers(s
     assert found == {"tocsin-engine", "tocsin-door"}
     assert refused == 503
     until(lambda: stage.respond("while-full") == 202, "the same response being taken")
+    until(lambda: not stage.ask('ALERTS{alertname="TocsinNotReady"}'), "the end of the alert")
+
+
+def test_a_redis_that_is_killed_reaches_alertmanager_and_is_over_when_it_is_back(
+    stage: Stage, redis_server: Embedded
+) -> None:
+    outage = Outage(redis_server)
+    outage.begin()
+    try:
+        until(lambda: _pair(stage), "an alert of each process")
+    finally:
+        outage.end()
+    until(lambda: stage.respond("after") == 202, "a response being taken")
     until(lambda: not stage.ask('ALERTS{alertname="TocsinNotReady"}'), "the end of the alert")
 
 
