@@ -12,7 +12,7 @@ from connectors.targets.target import ENDINGS, Common, Kit, Request, Talk, Targe
 
 SUMMARY_MAX, DEDUP_MAX, EVENT_MAX_BYTES = 1024, 255, 512_000
 _TRIGGERS = frozenset({"case.opened", "case.updated", "case.escalated", "case.reopened", "clock.warned",
-                       "clock.breached", "owner.missing"})  # fmt: skip
+                       "clock.breached", "owner.missing", "notice.sent"})  # fmt: skip
 
 
 class PagerDuty(Common, frozen=True, kw_only=True, tag="pagerduty"):

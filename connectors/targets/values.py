@@ -27,6 +27,8 @@ SAID = {
     "clock.breached": "Deadline missed",
     "clock.met": "Deadline met",
     "owner.missing": "Nobody could be named as owner",
+    "notice.sent": "Notice",
+    "notice.digest": "Held back until now",
 }
 """Event types in words; any other is said by its own name."""
 
@@ -66,12 +68,12 @@ def values(event: Mapping[str, Any]) -> dict[str, str]:
         "urgency": _URGENCY.get(priority, "2"),
         "status": case.get("status"),
         "customer": case.get("customer") or response.get("customer"),
-        "owner": case.get("owner") or data.get("owner"),
+        "owner": case.get("owner") or data.get("owner") or data.get("to"),
         "by": data.get("by"),
         "rule": ", ".join(title for title in titles if title) or data.get("rule"),
         "why": data.get("reason") if type_ in ("case.opened", "case.updated") else "",
         "reason": data.get("reason"),
-        "text": response.get("text"),
+        "text": response.get("text") or (data.get("body") if type_.startswith("notice.") else ""),
         "channel": response.get("channel"),
         "touchpoint": response.get("touchpoint"),
         "clock": data.get("clock"),

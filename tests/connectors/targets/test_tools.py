@@ -16,7 +16,7 @@ from connectors.webhooks import Dead, Delivered, Retry
 from feedback.instants import parse_instant
 from tests.connectors.targets.mailroom import MailTool
 from tests.connectors.targets.standins import AlertmanagerTool, HttpTool, PagerDutyTool, SlackTool, Standin
-from tests.connectors.targets.talking import CASE, event, target, tell
+from tests.connectors.targets.talking import CASE, WIRE, event, target, tell
 from tests.connectors.targets.ticket_standins import HubSpotTool, JiraTool, ServiceNowTool
 from tests.flows.delivery_world import told
 
@@ -169,6 +169,26 @@ async def test_an_acknowledged_incident_is_not_opened_again_by_what_comes_later(
 
         assert tool.kept == {CASE: "acknowledged"}
         assert len(tool.requests) == 2
+
+
+@told
+async def test_a_notice_that_noise_control_lets_through_pages_until_its_case_is_resolved() -> None:
+    async with PagerDutyTool().running() as tool:
+        await tell(target(tool), event("notice.sent"))
+        assert tool.kept == {CASE: "triggered"}
+        await tell(target(tool), event("case.resolved"))
+        assert tool.kept == {CASE: "resolved"}
+
+
+@told
+async def test_a_digest_says_which_cases_it_is_about() -> None:
+    digest = msgspec.json.decode((WIRE / "notice.digest.json").read_bytes())
+    async with SlackTool().running() as tool:
+        await tell(target(tool), digest)
+        [message] = tool.kept.values()
+    assert message["text"] == "Held back until now: 2 notices held back"
+    shown = message["blocks"][0]["text"]["text"]
+    assert [case for case in digest["data"]["cases"] if case not in shown] == []
 
 
 # -- tickets ------------------------------------------------------------------------------------------------
