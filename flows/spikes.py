@@ -28,8 +28,11 @@ from scoring.weeks import HOUR_S
 
 log = structlog.get_logger()
 
-DRAWERS = 16
-"""Keys of the dataflow that segments are hashed into. A stored number: another one loses what was learned."""
+DRAWERS = 32
+"""Keys of the dataflow that segments are hashed into; one is written anew when a segment of it hears something.
+A stored number: another one loses what was learned."""
+SPARE = 4
+"""Segments that a drawer may hold past twice its part of the limit, for the hash shares them out unevenly."""
 VERSION = 1
 """Of the stored form of a drawer; a segment's bytes have their own."""
 MAX_VALUE = 200
@@ -164,7 +167,7 @@ class SpikeStep:
     def __init__(self, stored: Stored | None, settings: SpikeSettings, meter: Meter) -> None:
         """Raises SnapshotError."""
         self._settings, self._meter = settings, meter
-        self._most = max(1, -(-settings.segments // DRAWERS))
+        self._most = 2 * -(-settings.segments // DRAWERS) + SPARE
         self._packed: dict[Place, bytes] = {}
         """Every segment, the one heard of least recently first; those in `_stale` as they were."""
         self._live: dict[Place, Segment] = {}

@@ -61,8 +61,8 @@ class SpikeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The change that is looked for."""
     learn_days: int = 14
     """Days in which a segment, and a theme that is new to the taxonomy, is only learned from."""
-    segments: int = 1024
-    """At most, of all programmes; past them the one heard of least recently is forgotten, and counted."""
+    segments: int = 256
+    """Of all programmes, about; past some twice as many the one heard of least recently is forgotten, and counted."""
     themes: int = 40
     """Of one segment at most; one more is not watched, and counted."""
 
@@ -76,8 +76,8 @@ class SpikeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return f"times is {self.times:g}; expected 1.2 to 10"
         if not 1 <= self.learn_days <= 90:
             return f"learn_days is {self.learn_days}; expected 1 to 90"
-        if self.segments < 16 or not 1 <= self.themes <= 500:
-            return f"segments is {self.segments} and themes {self.themes}; expected 16 or more, and 1 to 500"
+        if self.segments < 32 or not 1 <= self.themes <= 500:
+            return f"segments is {self.segments} and themes {self.themes}; expected 32 or more, and 1 to 500"
         return ""
 
 

@@ -18,7 +18,7 @@ from flows.keyed import SnapshotError
 from flows.metrics import EngineMetrics
 from flows.recut import read_state, write_state
 from flows.settings import SettingsError, load
-from flows.spikes import DRAWERS, Noted, Scout, SpikeStep
+from flows.spikes import DRAWERS, SPARE, Noted, Scout, SpikeStep
 from flows.virtual import Uncounted, VirtualEngine
 from rules.parse import load_text
 from scoring.spikes import SpikeSettings
@@ -58,8 +58,10 @@ WORLD_S = 5.0 * len(STORY) + 200
 
 
 def spikes(events: list[Event]) -> list[dict[str, Any]]:
+    """By id: which of two segments is told of first hangs on their drawers."""
     found = [{**e.data, "id": e.id, "time": e.time} for e in events if e.type == "theme.spiked"]
-    return [{k: v for k, v in one.items() if k != "detected_at"} for one in found]
+    plain = [{k: v for k, v in one.items() if k != "detected_at"} for one in found]
+    return sorted(plain, key=lambda one: str(one["id"]))
 
 
 def replayed(settings: SpikeSettings = ONE_DAY) -> list[Event]:
@@ -129,14 +131,14 @@ def scouted(settings: SpikeSettings, count: int, **fields: Any) -> list[Noted]:
 def test_segments_past_the_limit_are_forgotten_the_oldest_first_and_counted() -> None:
     registry = CollectorRegistry()
     metrics = EngineMetrics(registry, "0")
-    settings = SpikeSettings(by=("attributes.site",), segments=32)
+    settings, most = SpikeSettings(by=("attributes.site",), segments=32), 2 + SPARE
     for noted in scouted(settings, 500):
         step = SpikeStep(None, settings, metrics)
         step.take(noted)
-        kept = [note.place for note in noted.notes][-2:]
+        kept = [note.place for note in noted.notes][-most:]
         assert [*step._packed] == kept
-    assert registry.get_sample_value("tocsin_spike_segments") == 2 * DRAWERS
-    assert registry.get_sample_value("tocsin_spike_unwatched_total", {"what": "segments"}) == 500 - 2 * DRAWERS
+    assert registry.get_sample_value("tocsin_spike_segments") == most * DRAWERS
+    assert registry.get_sample_value("tocsin_spike_unwatched_total", {"what": "segments"}) == 500 - most * DRAWERS
 
 
 def test_a_mistake_in_one_segment_is_an_event_and_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
