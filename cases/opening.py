@@ -145,8 +145,8 @@ def _shortest(found: list[ClockSpec]) -> list[ClockSpec]:
 
 def _acknowledge_customer(telling: Telling, spec: CaseSpec, why: str, at: Instant) -> None:
     case = telling.case
-    if not spec.acknowledgement or not case.customer:
-        return  # an anonymous customer cannot be written to
+    if not spec.acknowledgement or not case.customer or telling.moment.history:
+        return  # an anonymous customer cannot be written to, and one of long ago need not be
     subject, body = telling.words(spec.acknowledgement, why, at)
     telling.say(
         "customer.acknowledged",

@@ -33,7 +33,7 @@ _HEAD = _VAULT + _LEAF + _COMMIT
 PUBLIC = frozenset(
     {
         "action", "alert", "before", "by", "calendar", "cases", "change", "channel", "clock", "count", "counting",
-        "detected_at", "do", "due_at", "earlier", "fallback", "finding", "hash", "hazard", "issue", "issues",
+        "detected_at", "do", "due_at", "earlier", "fallback", "finding", "hash", "hazard", "history", "issue", "issues",
         "decided", "joined", "last_moment", "late", "late_by_s", "law", "length", "level", "linked", "missed", "name",
         "next_best_action", "occurrence", "of", "owner", "point", "previous", "principal", "priority", "reading",
         "reason", "recorded_at", "remaining_s", "reopened", "responses", "restored_from", "role", "rule",

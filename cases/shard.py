@@ -500,6 +500,7 @@ class _Drawer:
             rules=item.rules[programme],
             seen_at=item.seen_at,
             received_at=_received_at(item.what),
+            history=isinstance(item.what, Judged) and item.what.response.history,
             arrived=arrived,
             outages=item.outages,
             keys=item.keys,

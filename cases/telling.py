@@ -46,6 +46,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
     """When the causing record was received; 0 for ticks."""
     arrived: float = 0.0
     """The same with its fraction, Unix seconds."""
+    history: bool = False
+    """The causing response was given long ago (`tocsin backfill`): it is said, and nobody is told."""
     outages: tuple[tuple[Instant, Instant], ...] = ()
     """[from, until) in which nobody looked at the clocks."""
     keys: Keys | None = None
@@ -89,6 +91,8 @@ class Telling:
             data["owner"] = data.get("owner", case.owner)
             data["rule"], data["rule_version"] = lead.id, lead.version
             data["previous"] = case.chain.hex()
+            if moment.history:
+                data["history"] = True
             id_ = event_id(case.id, type_, *occurrence)
             data, private = self._sealed_data(id_, type_, data)
             if private_case:
@@ -276,6 +280,8 @@ class Telling:
 
         Under a policy (`rules/noise.py`) it is asked for, and noise control decides; one of the law is always sent.
         """
+        if self.moment.history:
+            return
         person = self.moment.rules.roster.person(to)
         subject, body = self.words(self.case.notice, told or why, at)
         held_to_law = self.case.statutory or any(clock.spec.law for clock in self.case.clocks)

@@ -110,6 +110,8 @@ class Incoming(msgspec.Struct, frozen=True):
     type: str
     line: str
     """Its case, or a line of its own."""
+    history: bool = False
+    """It was read in from a history (`tocsin backfill`), and nobody is told of it."""
 
     @property
     def since_ms(self) -> int:
@@ -124,11 +126,15 @@ class Poison(msgspec.Struct, frozen=True):
     event: bytes
 
 
+class _Data(msgspec.Struct):
+    history: bool = False
+
+
 class _Sound(msgspec.Struct):
     id: str
     type: str
     time: str
-    data: msgspec.Raw
+    data: _Data
 
 
 _sound = msgspec.json.Decoder(_Sound).decode
@@ -151,7 +157,7 @@ def read_entry(stream_id: str, fields: Mapping[bytes, bytes] | None) -> Incoming
     case = fields.get(b"case", b"").decode("utf-8", "replace")
     if case and not _CASE.fullmatch(case):
         return Poison(stream_id, "bad_case", event)
-    return Incoming(stream_id, sound.id, sound.type, case or "~" + sound.id)
+    return Incoming(stream_id, sound.id, sound.type, case or "~" + sound.id, sound.data.history)
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from feedback.records import Envelope
 
 Theirs = Callable[[bytes, str], bool]
@@ -53,6 +55,41 @@ class Reader(Forgetful, Protocol):
 
     def close(self) -> None:
         """Let go of files, threads and connections."""
+
+
+class History:
+    """Records of *reader* as they were given long ago: heard to learn from, and nobody is told of them."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self.name = reader, reader.name
+
+    def poll(self, limit: int) -> Sequence[Envelope]:
+        return [msgspec.structs.replace(envelope, history=True) for envelope in self._reader.poll(limit)]
+
+    @property
+    def finished(self) -> bool:
+        return self._reader.finished
+
+    @property
+    def caught_up(self) -> bool:
+        return self._reader.caught_up
+
+    @property
+    def trouble(self) -> str:
+        return self._reader.trouble
+
+    @property
+    def lag(self) -> int:
+        return self._reader.lag
+
+    def release(self, place: str) -> None:
+        self._reader.release(place)
+
+    def forget(self, is_theirs: Theirs) -> int:
+        return self._reader.forget(is_theirs)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 class Place:

@@ -25,11 +25,11 @@ from connectors.key_store import UnknownKey
 from connectors.records import Records, RedisError, StoreClosed
 from connectors.stdout import StdoutSink
 from connectors.vault import VaultError, vault_at
+from console import backfill, learned, pausing, prove, silencing, topics
 from console import due as due_
 from console import export as export_
 from console import inputs as inputs_
 from console import lanes as lanes_
-from console import learned, pausing, prove, silencing, topics
 from console import notify as notify_
 from console.beside import Beside
 from console.cases import case_lines, case_table
@@ -124,6 +124,7 @@ prove.register(app)
 learned.register(app)
 topics.register(app)
 silencing.register(app)
+backfill.register(app)
 
 
 @app.callback()

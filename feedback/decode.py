@@ -152,14 +152,20 @@ class Decoder:
             scores, attributes = self._scores(scores, attributes)
         if attributes:
             _check_attributes(attributes)
+        occurred_at, arrived = _past(wire.occurred_at, "occurred_at", received_at, FUTURE_S), envelope.received_at
+        if envelope.history:
+            if not wire.occurred_at:
+                raise _Wrong("missing_field", "no occurred_at; history says when each response was given")
+            received_at, arrived = occurred_at, 0.0
         return Response(
             programme=programme,
             source=wire.source or envelope.source,
             id=wire.id,
             customer=wire.customer,
-            occurred_at=_past(wire.occurred_at, "occurred_at", received_at, FUTURE_S),
+            occurred_at=occurred_at,
             received_at=received_at,
-            arrived=envelope.received_at,
+            arrived=arrived,
+            history=envelope.history,
             channel=wire.channel,
             touchpoint=wire.touchpoint,
             language=wire.language,

@@ -32,6 +32,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Who the door says is acting (a login, a key's name); empty when the door knows nobody."""
     fault: str = ""
     """Why the door could not make a record of it, as `reason: detail`; `raw` is then what was there."""
+    history: bool = False
+    """It was given long ago, and is heard now to learn from (`tocsin backfill`)."""
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     scores: dict[str, float] = {}
     attributes: dict[str, Scalar] = {}
+    history: bool = False
+    """Heard to learn from: received when it occurred, and nobody is told of it."""
 
     @property
     def customer_key(self) -> str:

@@ -301,7 +301,7 @@ class _Flow:
                 # Quiet: look whether something was read and its reply lost, then wait for what is new.
                 after = ">" if after == "0" else "0"
                 continue
-            items = [(e, names(e.type)) for e in entries if isinstance(e, Incoming)]
+            items = [(e, () if e.history else names(e.type)) for e in entries if isinstance(e, Incoming)]
             poison = [e for e in entries if isinstance(e, Poison)]
             await self._link.patiently(partial(queue.take_in, items, poison))
             for bad in poison:

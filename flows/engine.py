@@ -86,6 +86,8 @@ class Ended(msgspec.Struct, frozen=True):
     """Open cases with a clock that goes on running in the next run."""
     stopped: bool
     """Whether a stop was asked for before the input ended."""
+    withheld: Mapping[str, int] = {}
+    """Of a history: rules, and how often each would have opened a case."""
 
 
 def run_engine(
@@ -100,11 +102,13 @@ def run_engine(
     workers: int = 1,
     topics: Topics | None = None,
     lane: int | None = None,
+    ticks: bool = True,
 ) -> Ended:
     """Run until *stop*, or with *ends* until *inputs* are exhausted. Without *inputs* the streams are read.
 
     *started* is told of the addresses once everything is open, *watched* of events once they are readable.
-    *topics* says which of *inputs* are Kafka's; *lane* which one is run of a store of several (`stores.py`).
+    *topics* says which of *inputs* are Kafka's; *lane* which one is run of a store of several (`stores.py`). Without
+    *ticks* no clock is looked at (`tocsin backfill`).
     Raises StateError, SettingsError, RuleFileErrors, EmbeddedError: whose turn it is stands in their text.
     """
     topics = topics or Topics()
@@ -117,7 +121,7 @@ def run_engine(
         check_inputs(store, inputs, topics)
         vault = vault_of(settings)
         store.seal(vault.id.hex() if vault else "")
-        engine = _Engine(settings, url, store, dict(inputs), vault, ends=ends, stop=stop, watched=watched)
+        engine = _Engine(settings, url, store, dict(inputs), vault, ends=ends, stop=stop, watched=watched, ticks=ticks)
         try:
             health = HealthServer(engine.told, engine.reasons, host=settings.metrics_host, port=settings.metrics_port)
         except OSError as error:
@@ -191,7 +195,9 @@ class _Engine:
         ends: bool,
         stop: Stop,
         watched: Callable[[list[Event]], None],
+        ticks: bool = True,
     ) -> None:
+        self._ticks = ticks
         self._settings, self._url, self._inputs, self._ends, self._stop = settings, url, inputs, ends, stop
         self._watched = watched
         self._place = store
@@ -378,6 +384,7 @@ class _Engine:
             order=OrderLog(self._place.folder / "order"),
             since=state.get("order") if state else 0,
             apart=self.hearing.is_apart,
+            ticks=self._ticks,
         )
         # A reader that is not opened this time keeps its place for the next.
         self._lane.elsewhere = {n: p for n, p in positions.items() if n not in {i.reader.name for i in inputs}}
@@ -526,7 +533,8 @@ class _Engine:
         counted = [self._records.counts(p, int(time.time()))[0] for p in self._programmes]
         clocks = [self._records.clocks(p) for p in self._programmes]
         self._records.close()
-        return Ended(open_cases=sum(counted), clocks=sum(clocks), stopped=self._stop())
+        withheld = dict(self.hearing.withheld)
+        return Ended(open_cases=sum(counted), clocks=sum(clocks), stopped=self._stop(), withheld=withheld)
 
 
 def _announced(journal: Journal, place: str | None) -> str:

@@ -5,6 +5,7 @@ a resume judges each response by what it was judged by before. What fails here f
 `item.quarantined` event with its traceback, the original goes to the dead letters, and the next record is read.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -110,6 +111,8 @@ class Hearing:
         self._windows = Windows({})
         self._timetable = Timetable()
         self._opened = "", Models()
+        self.withheld: Counter[str] = Counter()
+        """Rules that fired on a history, and what they would have opened was not."""
 
     def begin(self, in_force: InForce) -> None:
         """Judge by what a resume begins with. Raises BookError; a version that is gone is told of when it scores."""
@@ -210,7 +213,10 @@ class Hearing:
         fact = as_remembered(fact, by, response.customer_key, self._erasures)
         shard, at = self._layout.shard_of_drawer(self._lane, drawer_of(fact.place, DRAWERS)), fact.received_at
         item = self._item(shard, Tick(shard=shard, at=at), seen_at)
-        return watch_key(shard), Watch(fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived)
+        found = Watch(
+            fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived, history=response.history
+        )
+        return watch_key(shard), found
 
     def _for_shard(self, shard: int, what: Action | Tick | Restate, at: Instant, seen_at: Instant) -> Heard:
         """An item on its way to its shard; one of systemic cases lies with its windows."""
@@ -242,6 +248,8 @@ class Hearing:
         match record:
             case Response():
                 self._hear_response(record, envelope, seen_at, heard)
+            case Action() | Control() if envelope.history:
+                self._learn_from(record)
             case Action():
                 self._hear_action(record, seen_at, heard)
             case Rejected():
@@ -272,6 +280,9 @@ class Hearing:
         if book.sets[response.programme].asks_learned:
             reading = self._models_at(response.received_at).read(response, reading)
         judgement = judge(book.sets[response.programme], response, reading)
+        if response.history:  # what the law asks for does not lapse because it was overlooked
+            fired, judgement = judgement.triggers, judgement.statutory()
+            self.withheld.update(trigger.rule for trigger in fired if trigger not in judgement.triggers)
         if self._windows.by_id:
             watched = watch(book.sets[response.programme], response, reading)
             failures = (*judgement.failures, *watched.failures)
@@ -294,6 +305,13 @@ class Hearing:
             reading = self._models_at(response.received_at).read(response, reading)
         judged = Judged(response=response, reading=reading, triggers=judgement.triggers)
         heard.append((shard_key(shard), self._item(shard, judged, seen_at)))
+
+    def _learn_from(self, record: Action | Control) -> None:
+        """An action of long ago is done; what it said of a response is still true. A control of long ago is over."""
+        if isinstance(record, Action):
+            self._meter.actions("history")
+            if self._pupil is not None:
+                self._pupil.acted(record)
 
     def _hear_action(self, action: Action, seen_at: Instant, heard: list[Heard]) -> None:
         shard = self._layout.shard_of_case(action.case)

@@ -151,13 +151,15 @@ class Lane(StatefulSourcePartition[Given, State]):
         order: OrderLog | None = None,
         since: int | None = None,
         apart: Callable[[int], bool] = lambda _: False,
+        ticks: bool = True,
     ) -> None:
         """*foresee* says which rules and models a record will put in force: the snapshot that has it given out names
         them, and may be taken before it is heard. *ends*: stop when the inputs are exhausted, and wait for no more.
 
         What is written in *order* since the snapshot of the number *since* (0: since the beginning) is given out
         first, as it was; None when that snapshot knew of no order. A tick for a shard that stands *apart* is a
-        batch of its own: everything given out before has been worked off by then.
+        batch of its own: everything given out before has been worked off by then. Without *ticks* no clock is looked
+        at, which a history would else overtake.
         """
         self.inputs = list(inputs)
         self.in_force = in_force
@@ -177,6 +179,7 @@ class Lane(StatefulSourcePartition[Given, State]):
         self._again = deque[Entry]() if since is None else self._order.since(since)
         """What was given out before, and is to be again."""
         self._again_since: float | None = None
+        self._ticks = ticks
         self._apart, self._left = apart, deque[Ticked]()
         self._ticks_a_poll = TICKS_A_POLL
         self._ticked_at: float | None = None
@@ -200,7 +203,7 @@ class Lane(StatefulSourcePartition[Given, State]):
             self._give_again(given, seen_at)
             self._order.write()
             return given
-        if not self._clock.is_held:
+        if self._ticks and not self._clock.is_held:
             horizon = self._horizon(now)
             due = self._due.take_due(horizon, self._ticks_to_give())
             if later := [shard for shard in due if self._apart(shard)]:

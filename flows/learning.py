@@ -149,6 +149,7 @@ class Learning:
         """
         self._now, self._topics = now, topics
         self._heard_until = 0.0
+        self._rest = _REST
         self._shelf, self._metrics, self._case_of, self._every_s = shelf, metrics, case_of, every_s
         self._waiting: deque[_What] = deque()
         self._last: dict[tuple[str, str], Lesson] = {}
@@ -188,6 +189,8 @@ class Learning:
         self._heard_until = response.arrived
         if reading.unscored == "no_text" or not reading.language:
             return
+        if response.history:
+            self._wait_for_room()
         if self._topics is not None:
             self._topics.heard(response, reading)
         if len(self._waiting) >= WAITING:
@@ -207,6 +210,12 @@ class Learning:
             self._last[who] = lesson
         if lesson.negative is not None:
             self._offer(lesson)
+
+    def _wait_for_room(self) -> None:
+        """A history is heard as fast as it can be learned from: nobody waits for what the flow says."""
+        self._rest = 0.0
+        while len(self._waiting) >= WAITING and self._thread.is_alive():
+            time.sleep(_PAUSE_S / 10)
 
     def acted(self, action: Action) -> None:
         """An action, which teaches when it corrects a sentiment or themes, or says that a case was no case."""
@@ -258,12 +267,12 @@ class Learning:
 
     def _run(self) -> None:
         while not self._done.is_set():
-            self.work(rest=_REST)
+            self.work(rest=self._rest)
             while self._topics is not None and not self._done.is_set():
                 began = time.monotonic()
                 if not self._topics.work(_AT_ONCE):
                     break
-                self._done.wait(_REST * (time.monotonic() - began))  # as with lessons
+                self._done.wait(self._rest * (time.monotonic() - began))  # as with lessons
             self._done.wait(_PAUSE_S)
         self.work()
 

@@ -92,6 +92,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     item: Item
     """What is for the drawer's cases; of a fact only what else was known is looked at."""
     arrived: float = 0.0
+    history: bool = False
+    """The fact is old: it is learned from, and raises nothing."""
 
 
 def as_remembered(fact: WindowFact, by: str, customer_key: str, erasures: Erasures) -> WindowFact:
@@ -170,8 +172,11 @@ class WindowStep:
         if self._in_force != (in_force := frozenset(by_id)):
             events += self._held.retire(by_id, watch.at)
             self._in_force = in_force
-        events += self._held.wake(by_id, watch.at)
-        if watch.fact is not None:
+        if not watch.history:
+            events += self._held.wake(by_id, watch.at)
+        if watch.fact is not None and watch.history:
+            events += self._held.learn(by_id, watch.fact)
+        elif watch.fact is not None:
             events += self._held.step(by_id, watch.fact, watch.at)
         items: list[Item] = []
         for event in events:

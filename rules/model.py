@@ -172,3 +172,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
     triggers: tuple[Trigger, ...] = ()
     failures: tuple[RuleFailure, ...] = ()
+
+    def statutory(self) -> "Judgement":
+        """The same, of what fired only what opens a case under the law."""
+        return Judgement(triggers=tuple(t for t in self.triggers if t.case.statutory), failures=self.failures)

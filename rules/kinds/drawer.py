@@ -100,6 +100,16 @@ class Drawer:
             places[place] = None
         return events + found
 
+    def learn(self, windows: Mapping[str, Window], fact: WindowFact) -> list[Dropped]:
+        """Count *fact* of a history: no alert is left of it, so that what still goes on is raised by what comes."""
+        found = self.step(windows, fact, fact.at, catching_up=True)
+        track = self._track(fact.place)
+        if track is not None:
+            track.alerts.clear()
+            track.streak.clear()
+            self._keep(windows[fact.window], fact.place, track, False)
+        return [event for event in found if isinstance(event, Dropped)]
+
     def wake(self, windows: Mapping[str, Window], at: Instant, *, catching_up: bool = False) -> list[Event]:
         """Everything that is due at engine time *at*, earliest first."""
         events: list[Event] = []

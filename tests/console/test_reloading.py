@@ -51,8 +51,11 @@ class House:
                 process.send_signal(signal.SIGTERM)
             process.wait(60)
 
-    def hear(self, id_: str, nps: int) -> None:
-        record = {"id": id_, "customer": f"c{id_}", "scores": {"nps": nps}, "language": "en"}
+    def hear(self, id_: str, nps: int, **attributes: str) -> None:
+        more = {"attributes": attributes} if attributes else {}
+        self.give({"id": id_, "customer": f"c{id_}", "scores": {"nps": nps}, "language": "en", **more})
+
+    def give(self, record: dict[str, Any]) -> None:
         with client(self._url) as redis:
             redis.xadd(Keys("default").inbox, {"record": json.dumps(record)})
 
