@@ -24,7 +24,7 @@ TYPES = frozenset(
         "notice.asked", "notice.sent", "notice.held", "notice.suppressed", "notice.digest",
         "silence.started", "silence.ended", "silence.refused",
         "response.rejected", "action.refused", "rule.failed",
-        "owner.missing", "rules.changed", "rules.refused", "heartbeat", "item.quarantined", "store.lost",
+        "owner.missing", "rules.changed", "rules.refused", "heartbeat", "outage.over", "item.quarantined", "store.lost",
         "store.rewritten", "case.erased", "model.changed", "model.set_aside", "theme.spiked",
     }
 )  # fmt: skip

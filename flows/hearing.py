@@ -49,7 +49,7 @@ log = structlog.get_logger()
 UNKEYED = ""
 """The key of events that concern no shard."""
 
-_TELLING = frozenset({"store.lost", "store.rewritten", "rules.refused", "heartbeat"})
+_TELLING = frozenset({"store.lost", "store.rewritten", "rules.refused", "heartbeat", "outage.over"})
 """Controls that change nothing here and are told as events."""
 
 Heard = tuple[str, Item | Event | Watch | Look | Noted]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from connectors.embedded import Embedded
 from feedback.instants import Instant, rfc3339
 from tests.console.test_cli import tocsin, until
 from tests.console.test_reloading import House
@@ -46,7 +47,8 @@ def house(tmp_path: Path) -> Iterator[House]:
     (tmp_path / "rules" / "sets" / "mine.yaml").write_text(SET)
     lines = [record(n, BEGAN + n * DAY_S // 4) for n in range(200)]
     lines[7] |= {"text": "I smell gas", "scores": {}}
-    lines += [{"id": "timeless", "scores": {"nps": 1}}, {"kind": "action", "id": "a", "case": "c-1-0", "do": "close", "by": "ann"}]
+    lines += [{"id": "timeless", "scores": {"nps": 1}}]
+    lines += [{"kind": "action", "id": "a", "case": "c-1-0", "do": "close", "by": "ann"}]
     (tmp_path / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     yield made
     shut_down(tmp_path / ".tocsin")
@@ -57,12 +59,16 @@ def test_a_history_opens_only_what_the_law_asks_for_and_tells_nobody(house: Hous
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == {"opened": 1, "rejected": 1, "withheld": {"low": 199}, "open_cases": 1, "stopped": False}
-    (opened,) = house.events("case.opened")
-    assert (opened["history"], opened["type"]) == (True, "hazard")
-    (armed,) = house.events("clock.armed")
-    assert armed["due_at"] == rfc3339(Instant(BEGAN + 7 * DAY_S // 4 + DAY_S)), "the law counts from when it was said"
-    assert house.events("notice.sent") == house.events("clock.breached") == []
-    assert "occurred_at" in house.events("response.rejected")[0]["detail"]
+    kept = Embedded(house.folder / ".tocsin")
+    try:
+        (opened,) = house.events("case.opened")
+        assert (opened["history"], opened["type"]) == (True, "hazard")
+        (armed,) = house.events("clock.armed")
+        assert armed["due_at"] == rfc3339(Instant(BEGAN + 7 * DAY_S // 4 + DAY_S)), "the law counts from when it was said"
+        assert house.events("notice.sent") == house.events("clock.breached") == []
+        assert "occurred_at" in house.events("response.rejected")[0]["detail"]
+    finally:
+        kept.close()
     again = tocsin(house.folder, "backfill", "history.jsonl", "--json")
     assert json.loads(again.stdout)["withheld"] == {}, "what was read is not read again"
 

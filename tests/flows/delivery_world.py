@@ -71,7 +71,7 @@ class FastClock:
         return self._start + (time.time() - self._start) * self._rate
 
 
-def event(id_: str, case: str = "", sequence: int = 0, type_: str = "case.updated") -> bytes:
+def event(id_: str, case: str = "", sequence: int = 0, type_: str = "case.updated", **data: Any) -> bytes:
     return encode(
         Event(
             id=EventId(id_),
@@ -80,7 +80,7 @@ def event(id_: str, case: str = "", sequence: int = 0, type_: str = "case.update
             time=Instant(1_780_000_000),
             case=CaseId(case) if case else None,
             sequence=sequence,
-            data={"n": sequence},
+            data={"n": sequence, **data},
         )
     )
 
@@ -186,9 +186,9 @@ class World:
     async def command(self, *args: Any) -> Any:
         return await self.client.execute_command(*args)
 
-    async def say(self, id_: str, case: str = "", sequence: int = 0, type_: str = "case.updated") -> str:
+    async def say(self, id_: str, case: str = "", sequence: int = 0, type_: str = "case.updated", **data: Any) -> str:
         """Write an event as the store does; its stream id."""
-        said = event(id_, case, sequence, type_)
+        said = event(id_, case, sequence, type_, **data)
         concerns = ("case", case, "sequence", sequence) if case else ()
         if case:
             await self.command("HSET", KEYS.log(case), id_, said)

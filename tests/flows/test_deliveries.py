@@ -73,6 +73,16 @@ async def test_nothing_stays_behind_once_all_is_delivered(log: ValkeyServer) -> 
 
 
 @told
+async def test_what_a_history_opened_is_told_to_nobody(log: ValkeyServer) -> None:
+    async with world(log) as w, receiver() as r:
+        await w.say("e-1", "c-1-a", 1, "case.opened", history=True)
+        await w.say("e-2", "c-1-a", 2, "clock.breached")
+        async with w.flow(endpoint(r.url)):
+            await w.settled("crm")
+        assert r.ids == ["e-2"]
+
+
+@told
 async def test_filters_and_programmes_decide_who_gets_what(log: ValkeyServer) -> None:
     async with world(log) as w, receiver() as cases, receiver() as breaches, receiver() as others:
         await w.say("e-1", "c-1-a", 1, "case.opened")
