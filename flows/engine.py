@@ -38,6 +38,7 @@ from flows.alerts import build
 from flows.auditor import GRACE_S, Auditor
 from flows.books import Book, BookShelf
 from flows.case_metrics import CaseGauges
+from flows.catching_up import CatchUp
 from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
 from flows.erasures import ErasureFigures, Erasures
@@ -246,6 +247,7 @@ class _Engine:
         self._unwritable = ""
         """Why Redis takes no writes, though it may answer."""
         self._heart: Heart | None = None
+        self._catch_up: CatchUp | None = None
         self._audited_at = time.monotonic() + GRACE_S  # what fell due while nobody ran is being called first
         self._first = self._read_rules()
         self._rule_watch = RuleWatch(self._shelf, settings.rules, self._rules, self.metrics)
@@ -342,6 +344,7 @@ class _Engine:
         self._controls = Controls("control", controls, positions.get("control"), self._programmes[0])
         self._own_controls = Controls("engine", self._own, positions.get("engine"), self._programmes[0])
         self._heart = Heart(self._settings.engine.heartbeat_s, self._place.lane, self._own_controls.put)
+        self._catch_up = CatchUp(self._outages, self._place.lane, self._own_controls.put)
         before = in_force(state) if state else None
         book = self._take_up_rules(before.book if before else None, controls)
         judged_by = before or InForce(book.hash)
@@ -491,6 +494,8 @@ class _Engine:
                 log.warning("clock.agreed", skew_s=round(self._clock.skew_s))
         if self._heart is not None:
             self._heart.look(self.reasons)
+        if self._lane is not None and self._catch_up is not None:
+            self._catch_up.look(self._lane.inputs, self._clock.instant())
         try:
             self._records.probe(self._programmes[0])
             self._unwritable = ""

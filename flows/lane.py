@@ -85,6 +85,12 @@ class Input:
         """Something older than what the others hold may come from here, and there is patience left for it."""
         return self._unread_since is not None and time.monotonic() - self._unread_since < AWAIT_S
 
+    def is_behind(self, before: float) -> bool:
+        """Whether something from *before* that instant waits here, or may."""
+        if self.waiting:
+            return self.waiting[0].received_at < before
+        return not (self.reader.finished or self.reader.caught_up)
+
     def take(self) -> Envelope:
         """The next record, given out from now on."""
         envelope = self.waiting.popleft()

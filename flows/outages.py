@@ -2,8 +2,9 @@
 
 What falls due in one is told differently: warnings fold into the breach, a recurring clock says how many periods
 it missed. So a run that dies and looks again must know the same outages, or it would say other things than were
-said before; they are facts kept in the state directory, not a comparison with the time of day. The mark, how far
-time was looked at, lies in a mapped page: it survives kill -9, and costs less than a microsecond.
+said before; they are facts kept in the state directory, not a comparison with the time of day. The marks, how far
+time was looked at and which outages were told of, lie in a mapped page: it survives kill -9, and costs less than a
+microsecond.
 """
 
 import json
@@ -20,6 +21,10 @@ OUTAGE_S = 60
 KEPT = 64
 """Outages remembered: those within reach of any resume, and then some."""
 
+_MARK = struct.Struct("<q")
+_MARKS = struct.Struct("<qq")
+"""How far time was looked at, and the end of the last outage that was told of."""
+
 Stretch = tuple[Instant, Instant]
 """[first instant not looked at, instant of the next look)."""
 
@@ -33,6 +38,7 @@ class Outages:
         self._mark: mmap.mmap | None = None
         self.known: tuple[Stretch, ...] = ()
         self._seen = Instant(0)
+        self._told = Instant(0)
         if folder is None or self._file is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,11 +47,15 @@ class Outages:
             self.known = tuple((Instant(a), Instant(b)) for a, b in kept)
         descriptor = os.open(folder / "seen", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            os.ftruncate(descriptor, 8)
-            self._mark = mmap.mmap(descriptor, 8)
+            whole = os.fstat(descriptor).st_size == _MARKS.size
+            os.ftruncate(descriptor, _MARKS.size)
+            self._mark = mmap.mmap(descriptor, _MARKS.size)
         finally:
             os.close(descriptor)
-        self._seen = Instant(struct.unpack("<q", self._mark[:8])[0])
+        seen, told = _MARKS.unpack(self._mark[:])
+        self._seen, self._told = Instant(seen), Instant(told)
+        if not whole and self.known:  # by a release that told of none: they are no news
+            self.tell(self.known[-1])
 
     def look(self, now: Instant) -> None:
         """The clocks are looked at up to *now*. Called before anything is said, so that it is known if we die."""
@@ -56,7 +66,18 @@ class Outages:
             self._keep()
         self._seen = now
         if self._mark is not None:
-            self._mark[:8] = struct.pack("<q", now)
+            self._mark[:8] = _MARK.pack(now)
+
+    @property
+    def untold(self) -> tuple[Stretch, ...]:
+        """Outages that are over and were not yet told of, oldest first."""
+        return tuple(stretch for stretch in self.known if stretch[1] > self._told)
+
+    def tell(self, stretch: Stretch) -> None:
+        """*stretch*, and what was before it, is told of."""
+        self._told = max(self._told, stretch[1])
+        if self._mark is not None:
+            self._mark[8:] = _MARK.pack(self._told)
 
     def _keep(self) -> None:
         if self._file is None:
@@ -72,13 +93,14 @@ class Outages:
 def merge(folders: Iterable[Path], into: Path) -> None:
     """What was kept in *folders*, for one who takes over from them all: every outage, and the earliest look."""
     known: set[Stretch] = set()
-    seen: list[int] = []
+    marks: list[tuple[int, int]] = []
     for folder in folders:
         if (folder / "outages.json").exists():
             kept = json.loads((folder / "outages.json").read_text(encoding="utf-8"))
             known.update((Instant(a), Instant(b)) for a, b in kept)
         if (folder / "seen").exists():
-            seen.append(struct.unpack("<q", (folder / "seen").read_bytes()[:8])[0])
+            marks.append(_MARKS.unpack((folder / "seen").read_bytes().ljust(_MARKS.size, b"\0")))
     into.mkdir(parents=True, exist_ok=True)
     (into / "outages.json").write_text(json.dumps(sorted(known)[-KEPT:]), encoding="utf-8")
-    (into / "seen").write_bytes(struct.pack("<q", min((at for at in seen if at), default=0)))
+    seen = min((at for at, _ in marks if at), default=0)
+    (into / "seen").write_bytes(_MARKS.pack(seen, min((told for _, told in marks), default=0)))

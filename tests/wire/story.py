@@ -187,6 +187,15 @@ REFUSED = {
 }
 
 
+OUTAGE = {
+    "lane": 0,
+    "from": "2026-11-03T02:10:00Z",
+    "until": "2026-11-03T04:55:00Z",
+    "length_s": 9_900,
+    "caught_up_at": "2026-11-03T04:56:10Z",
+}
+
+
 def _controls(at: str) -> list[Event]:
     """Other rules, a store that was lost, and models in which the learned one has fallen behind VADER."""
     hearing = Hearing(
@@ -204,6 +213,7 @@ def _controls(at: str) -> list[Event]:
         {"id": "rules-2", "do": "rules", "by": "ops", "data": {"book": "b00c2"}},
         {"id": "refused-1", "do": "rules.refused", "by": "engine", "data": REFUSED},
         {"id": "beat-1", "do": "heartbeat", "by": "engine", "data": {"every_s": 60, "lane": 0}},
+        {"id": "outage-1", "do": "outage.over", "by": "engine", "data": OUTAGE},
         {"id": "store-lost-1", "do": "store.lost", "by": "engine", "data": {"reason": "wiped", "known": 812}},
         {"id": "store-rewritten-1", "do": "store.rewritten", "by": "engine", "data": {"reason": "wiped", "cases": 2}},
         {"id": "model-2", "do": "model", "by": "learning", "data": {"model": "a2", "base": "a1"}},
