@@ -71,6 +71,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     """For noise control (`noise.py`), where the rule set has a policy; never on the wire."""
     restates: bool = False
     """No event: the case as it stands, for a store that lost it (`restating.py`). Goes nowhere else."""
+    onward: int | None = None
+    """No event: `data.record` is for that lane's stream of facts (`flows/facts.py`). Goes nowhere else."""
+
+    @property
+    def is_told(self) -> bool:
+        """It is an event, for everybody; the rest is between the engine and its store."""
+        return not self.restates and self.onward is None
 
 
 _encoder = msgspec.json.Encoder()

@@ -198,7 +198,7 @@ class _Partition(StatefulSinkPartition[Event, Waiting]):
         self._outlet = outlet
 
     def write_batch(self, values: list[Event]) -> None:
-        self._outlet.write([event for event in values if not event.restates])
+        self._outlet.write([event for event in values if event.is_told])
 
     def snapshot(self) -> Waiting:
         return self._outlet.unacknowledged()

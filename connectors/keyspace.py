@@ -21,7 +21,7 @@ class Keys:
     """The keys of one programme."""
 
     __slots__ = (
-        "actions", "api_keys", "cases", "dead", "due", "events", "fetch_jobs", "fetches", "inbox", "layout",
+        "actions", "api_keys", "cases", "dead", "due", "events", "facts", "fetch_jobs", "fetches", "inbox", "layout",
         "marker", "open", "refusals", "stem",
     )  # fmt: skip
 
@@ -38,6 +38,8 @@ class Keys:
         """Stream of responses."""
         self.actions = self.stem + "actions"
         """Stream of actions."""
+        self.facts = self.stem + "facts"
+        """Stream, where a store has several lanes: what responses of the others mean to windows of this one."""
         self.dead = self.stem + "dead"
         """Stream of what could not be read, with the original bytes."""
         self.cases = self.stem + "cases"
@@ -61,7 +63,7 @@ class Keys:
 
     @staticmethod
     def of_lane(stream: str, lane: int) -> str:
-        """The `in` or `actions` of one lane: that of lane 0 has the plain name."""
+        """The `in`, `actions` or `facts` of one lane: that of lane 0 has the plain name."""
         return f"{stream}:{lane}" if lane else stream
 
     def marker_of(self, engine: str) -> str:

@@ -19,6 +19,8 @@ from feedback.instants import Instant, rfc3339
 
 FORMAT = 1
 """First member of every packed batch. Batches wait in snapshots, so a change needs an upgrade in `read`."""
+FORMAT_OF_FACTS = 2
+"""The same, with facts for other lanes in it: a release that knows none refuses it, and loses nothing."""
 BATCH_EVENTS = 200
 BATCH_BYTES = 1 << 20
 SEEN_FOR_S = 2 * 86_400
@@ -28,7 +30,8 @@ DEAD_TYPES = frozenset({"response.rejected", "item.quarantined"})
 
 # Redis's cmsgpack (0.4) knows no binary: everything in a batch is text, JSON too.
 # A batch is [FORMAT, programme, [run...]], a run [case, entries, tail, responses].
-#   without a case:  ["", [id, type, time, json, dead]*, [], []], dead the flat fields of a dead letter or []
+#   without a case:  ["", [id, type, time, json, dead]*, [], []], dead the flat fields of a dead letter or [];
+#                    without an id, it is no event: json is a record for the stream whose last part is dead's one member
 #   with one:        [case, [id, type, time, sequence, json]*, tail, responses], consecutive events of one case; those
 #                    of sequence 0 are no part of its trail (what became of its notices)
 #   tail             [] or [sequence, record, standing, status, open, owner, opened_at, due_at or false,
@@ -91,7 +94,9 @@ for _, run in ipairs(cmsgpack.unpack(ARGV[2])[3]) do
   if case == '' then
     for i = 1, #entries, 5 do
       local id = entries[i]
-      if not fold and call('SET', stem .. 'seen:' .. id, 1, 'NX', 'EX', SEEN_FOR_S) then
+      if id == '' then
+        if not fold then call('XADD', stem .. entries[i + 4][1], '*', 'record', entries[i + 3]) end
+      elseif not fold and call('SET', stem .. 'seen:' .. id, 1, 'NX', 'EX', SEEN_FOR_S) then
         fresh = fresh + 1
         call('XADD', stream, '*', 'id', id, 'type', entries[i + 1], 'time', entries[i + 2],
           'event', entries[i + 3])
@@ -181,11 +186,12 @@ def pack(events: Iterable[Event]) -> Iterator[Batch]:
     entries: list[Any] = []
     responses: list[Any] = []
     count = size = 0
+    form = FORMAT
     for event in events:
         if count and (event.programme != programme or count >= BATCH_EVENTS or size >= BATCH_BYTES):
             _close(runs, last)
-            yield Batch(programme, _pack((FORMAT, programme, runs)), count)
-            runs, last, count, size = [], None, 0, 0
+            yield Batch(programme, _pack((form, programme, runs)), count)
+            runs, last, count, size, form = [], None, 0, 0, FORMAT
         programme = event.programme
         if event.restates:
             _close(runs, last)
@@ -201,6 +207,11 @@ def pack(events: Iterable[Event]) -> Iterator[Batch]:
         type_ = _TYPE.get(event.type) or _TYPE.setdefault(event.type, "tocsin." + event.type)
         if event.case is None:
             dead: list[Any] = []
+            if event.onward is not None:
+                form, json = FORMAT_OF_FACTS, _json(event.data["record"]).decode()
+                entries += ("", "", "", json, [_stream_of_facts(programme, event.onward)])
+                last, size, count = event, size + len(json), count + 1
+                continue
             if event.type in DEAD_TYPES:
                 event, dead = _bury(event)
                 size += len(dead[-1])
@@ -216,7 +227,12 @@ def pack(events: Iterable[Event]) -> Iterator[Batch]:
         count += 1
     if count:
         _close(runs, last)
-        yield Batch(programme, _pack((FORMAT, programme, runs)), count)
+        yield Batch(programme, _pack((form, programme, runs)), count)
+
+
+def _stream_of_facts(programme: str, lane: int) -> str:
+    keys = Keys(programme)
+    return keys.of_lane(keys.facts, lane).removeprefix(keys.stem)
 
 
 def _close(runs: list[Any], last: Event | None) -> None:
@@ -305,10 +321,10 @@ def read(packed: bytes) -> Batch:
         header = _header(packed)
     except msgspec.DecodeError as error:
         raise ValueError(f"not a packed batch of events: {error}") from error
-    if header.format != FORMAT:
+    if header.format not in (FORMAT, FORMAT_OF_FACTS):
         raise ValueError(
-            f"a batch of events of format {header.format}; this version reads {FORMAT}: resume with the version "
-            "that wrote the snapshot"
+            f"a batch of events of format {header.format}; this version reads up to {FORMAT_OF_FACTS}: resume with "
+            "the version that wrote the snapshot"
         )
     return Batch(header.programme, packed, 0)
 

@@ -58,6 +58,7 @@ class Retention:
         streams = [
             *(("in", keys.of_lane(keys.inbox, lane)) for lane in self._lanes),
             *(("actions", keys.of_lane(keys.actions, lane)) for lane in self._lanes),
+            *(("facts", keys.of_lane(keys.facts, lane)) for lane in self._lanes if len(self._lanes) > 1),
             ("events", keys.events),
             ("dead", keys.dead),
         ]

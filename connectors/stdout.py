@@ -48,7 +48,7 @@ class _Writer(StatelessSinkPartition[tuple[str, Event]]):
         if not self._open:
             return
         try:
-            self._stream.write("".join(self._form(event) + "\n" for _, event in items if not event.restates))
+            self._stream.write("".join(self._form(event) + "\n" for _, event in items if event.is_told))
             self._stream.flush()
         except BrokenPipeError:
             self._open = False  # `tocsin run | head`: the reader has seen enough, the engine goes on

@@ -10,7 +10,7 @@ import msgspec
 from feedback.ids import MAX_SHARDS, case_shard, shard_of
 
 DRAWERS = 64
-"""Shards of a lane for the cases that no customer's are (`flows/watching.py`), after those of the customers; fixed."""
+"""Shards for the cases that no customer's are (`flows/watching.py`), after those of the customers; fixed."""
 MAX_LANES = 256
 """Lanes that a store may ever have been cut into: its case ids stay good through every later cut."""
 
@@ -30,6 +30,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """Counts the changes of the cut: of two layouts of one store the higher one holds."""
     closed: bool = False
     """The cut is being changed: nothing may be written to a lane until it is done."""
+    spread: bool = False
+    """Windows count over all lanes: each has one drawer, in one lane. Without it every lane counts for itself, as in
+    a store of several lanes that an earlier release made; `tocsin reshard` ends that."""
 
     def shard(self, programme: str, customer_key: str, partition: int | None) -> int:
         """The shard that holds this customer's cases.
@@ -49,7 +52,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         if shard >= self.shards + MAX_LANES * DRAWERS:
             return (shard - self.shards - MAX_LANES * DRAWERS) % self.lanes
         if shard >= self.shards:
-            return (shard - self.shards) // DRAWERS % self.lanes  # what a lane that is no more had, others go on with
+            block, drawer = divmod(shard - self.shards, DRAWERS)
+            if self.spread and not block:
+                return drawer % self.lanes
+            return block % self.lanes  # what a lane that is no more had, others go on with
         return shard % (self.slots or self.shards) % self.lanes
 
     def lane_of_case(self, case: str) -> int | None:
@@ -62,8 +68,18 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return case_shard(case, self.shards + MAX_LANES * DRAWERS)
 
     def shard_of_drawer(self, lane: int, drawer: int) -> int:
-        """The shard of the cases that *drawer* of *lane* opens."""
-        return self.shards + lane * DRAWERS + drawer
+        """The shard of the cases that *drawer* opens, of what *lane* hears."""
+        return self.shards + (0 if self.spread else lane * DRAWERS) + drawer
+
+    def shards_of_drawer(self, lane: int, drawer: int) -> list[int]:
+        """Every shard in which cases of that drawer may lie that *lane* has now: those of earlier cuts too."""
+        first = self.shards + drawer
+        every = range(first, first + MAX_LANES * DRAWERS, DRAWERS)
+        return [shard for shard in every if self.lane_of(shard) == lane]
+
+    def counts_in(self, shard: int) -> bool:
+        """Whether windows count beside the cases of *shard*, of `is_systemic`; those of an earlier cut only end."""
+        return not self.spread or shard < self.shards + DRAWERS
 
     def is_systemic(self, shard: int) -> bool:
         """Whether *shard* holds cases that no customer's are, beside the windows that opened them."""

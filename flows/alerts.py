@@ -72,7 +72,8 @@ def build(
     found = op.stateful_batch("windows", cast("KeyedStream[Watch]", apart.trues), builder)
     aside = op.branch("aside", apart.falses, _is_look)
     keyed = cast("KeyedStream[Item]", aside.falses)
-    said = op.stateful_batch("shards", keyed, shard_builder(due, known, erasures or Erasures()))
+    stepped = op.stateful_batch("shards", keyed, shard_builder(due, known, erasures or Erasures()))
+    said = cast("KeyedStream[Event]", op.flat_map_batch("name", stepped, hearing.name))
     # Of what is said of cases, noise control follows what its policy needs; most sets have none.
     heeded = op.flat_map_batch("heed", op.merge("of_cases", found, said), hearing.heed)
     looks = op.merge("looks", cast("KeyedStream[Look]", aside.trues), heeded)

@@ -42,6 +42,7 @@ from flows.catching_up import CatchUp
 from flows.dead_letters import customer_of
 from flows.engine_time import EngineClock
 from flows.erasures import ErasureFigures, Erasures
+from flows.facts import STREAM as FACTS
 from flows.health import HealthServer, Labelled, Readiness
 from flows.hearing import Hearing
 from flows.heart import Heart
@@ -286,8 +287,12 @@ class _Engine:
             return False
         self.hearing.lay_out(self._place.layout, self._place.lane)
         self.metrics.lanes.set(self._place.layout.lanes)
-        if self._place.layout.lanes > 1 and self._first and any(r.windows for r in self._first.sets.values()):
-            log.warning("windows.per_lane", lanes=self._place.layout.lanes, why="each lane counts for itself")
+        per_lane = self._place.layout.lanes > 1 and not self._place.layout.spread
+        if per_lane and self._first and any(r.windows for r in self._first.sets.values()):
+            how = f"tocsin reshard --from {self._place.layout.lanes} --to {self._place.layout.lanes} ends it"
+            log.warning(
+                "windows.per_lane", why="an earlier release made this store: each lane counts for itself", how=how
+            )
         agree(self._place, self._records, self._programmes)
         return True
 
@@ -323,8 +328,8 @@ class _Engine:
         return self._store
 
     def _written(self, events: list[Event]) -> None:
-        said = [event for event in events if not event.restates]
-        if again := len(events) - len(said):
+        said = [event for event in events if event.is_told]
+        if again := sum(event.restates for event in events):
             self.metrics.rewritten.inc(again)
             self._rewriting.written(again)
         self.metrics.written(said)
@@ -367,6 +372,9 @@ class _Engine:
             keys = Keys(programme)
             name = f"{programme}:actions"
             self._add_stream(inputs, name, keys.of_lane(keys.actions, lane), programme, positions, binding=True)
+            if self._place.layout.lanes > 1:
+                name = f"{programme}:{FACTS}"
+                self._add_stream(inputs, name, keys.of_lane(keys.facts, lane), programme, positions, binding=False)
             if not self._inputs:
                 name = f"{programme}:in"
                 self._add_stream(inputs, name, keys.of_lane(keys.inbox, lane), programme, positions, binding=False)

@@ -26,6 +26,7 @@ from flows.books import Book, BookError
 from flows.dead_letters import sealed_original
 from flows.engine_time import EngineClock
 from flows.erasures import Erasures
+from flows.facts import facts_for, is_of_facts, names_for, read_facts
 from flows.indexes import KnownResponses
 from flows.lane import Given
 from flows.models import ModelError
@@ -127,6 +128,13 @@ class Hearing:
     def lay_out(self, layout: Layout, lane: int) -> None:
         """From now on customers lie where *layout* has them, and *lane* is ours."""
         self._layout, self._lane = layout, lane
+        if self._shares:
+            self._known.tell()
+
+    @property
+    def _shares(self) -> bool:
+        """Whether windows count over several lanes."""
+        return self._layout.spread and self._layout.lanes > 1
 
     @property
     def book(self) -> Book:
@@ -139,7 +147,9 @@ class Hearing:
         for what, seen_at in batch:
             if isinstance(what, Restate) and what.shard >= self._layout.shards:
                 drawer = what.shard - self._layout.shards
-                what = Restate(shard=self._layout.shard_of_drawer(self._lane, drawer), at=what.at)
+                for shard in self._layout.shards_of_drawer(self._lane, drawer):
+                    heard.append(self._for_shard(shard, Restate(shard=shard, at=what.at), what.at, seen_at))
+                continue
             if isinstance(what, Tick | Restate):
                 heard.append(self._for_shard(what.shard, what, what.at, seen_at))
                 continue
@@ -208,15 +218,44 @@ class Hearing:
             names=self._known,
         )
 
-    def _watch(self, fact: WindowFact, response: Response, seen_at: Instant) -> Heard:
-        by = self._windows.by_id[fact.window].by
-        fact = as_remembered(fact, by, response.customer_key, self._erasures)
-        shard, at = self._layout.shard_of_drawer(self._lane, drawer_of(fact.place, DRAWERS)), fact.received_at
+    def _count(self, facts: Iterable[WindowFact], response: Response, seen_at: Instant) -> Iterable[Heard]:
+        """What *facts* of *response* are for: windows of ours, and of other lanes."""
+        onward: dict[int, list[WindowFact]] = {}
+        at, arrived, history = response.received_at, response.arrived, response.history
+        for fact in facts:
+            by = self._windows.by_id[fact.window].by
+            fact = as_remembered(fact, by, response.customer_key, self._erasures)
+            shard = self._layout.shard_of_drawer(self._lane, drawer_of(fact.place, DRAWERS))
+            if (lane := self._layout.lane_of(shard)) == self._lane:
+                yield self._watch(fact, shard, at, seen_at, arrived, history)
+            else:
+                onward.setdefault(lane, []).append(fact)
+        for lane, theirs in onward.items():
+            yield UNKEYED, facts_for(lane, response.programme, theirs, at, arrived=arrived, history=history)
+
+    def _watch(
+        self, fact: WindowFact, shard: int, at: Instant, seen_at: Instant, arrived: float, history: bool
+    ) -> Heard:
         item = self._item(shard, Tick(shard=shard, at=at), seen_at)
-        found = Watch(
-            fact=fact, at=at, windows=self._windows, item=item, arrived=response.arrived, history=response.history
-        )
+        found = Watch(fact=fact, at=at, windows=self._windows, item=item, arrived=arrived, history=history)
         return watch_key(shard), found
+
+    def _hear_facts(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
+        """What another lane heard and windows of ours count; received here when it came into our stream."""
+        told = read_facts(envelope.raw)
+        self._known.learn(told.cases)
+        at = Instant(int(envelope.received_at))
+        for fact in told.facts:
+            shard = self._layout.shard_of_drawer(self._lane, drawer_of(fact.place, DRAWERS))
+            heard.append(self._watch(fact, shard, at, seen_at, told.arrived, told.history))
+
+    def name(self, events: list[tuple[str, Event]]) -> list[tuple[str, Event]]:
+        """*events* of cases, and for the other lanes, which responses those cases have."""
+        news = self._known.take_news()
+        if not news or not self._windows.by_id:
+            return events
+        others = [lane for lane in range(self._layout.lanes) if lane != self._lane]
+        return [*events, *((UNKEYED, told) for told in names_for(others, min(self.book.sets), news))]
 
     def _for_shard(self, shard: int, what: Action | Tick | Restate, at: Instant, seen_at: Instant) -> Heard:
         """An item on its way to its shard; one of systemic cases lies with its windows."""
@@ -224,7 +263,8 @@ class Hearing:
             return notice_key(shard), self._look(shard, at, seen_at)
         item = self._item(shard, what, seen_at)
         if self._layout.is_systemic(shard):
-            return watch_key(shard), Watch(at=at, windows=self._windows, item=item)
+            windows = self._windows if self._layout.counts_in(shard) else Windows({})
+            return watch_key(shard), Watch(at=at, windows=windows, item=item)
         return shard_key(shard), item
 
     def _look(self, shard: int, at: Instant, seen_at: Instant) -> Look:
@@ -244,6 +284,9 @@ class Hearing:
         return [(notice_key(shard), msgspec.structs.replace(look, asked=asked)) for asked in found]
 
     def _hear_one(self, envelope: Envelope, seen_at: Instant, heard: list[Heard]) -> None:
+        if is_of_facts(envelope.source):
+            self._hear_facts(envelope, seen_at, heard)
+            return
         record = self._decoder.decode(envelope)
         match record:
             case Response():
@@ -286,7 +329,7 @@ class Hearing:
         if self._windows.by_id:
             watched = watch(book.sets[response.programme], response, reading)
             failures = (*judgement.failures, *watched.failures)
-            heard += [self._watch(fact, response, seen_at) for fact in watched.facts]
+            heard += self._count(watched.facts, response, seen_at)
         else:
             failures = judgement.failures
         for failure in failures:

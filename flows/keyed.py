@@ -53,7 +53,7 @@ class ShardLogic(StatefulBatchLogic[Item, Event, Stored]):
         wake, self._knows, erased = shards.summary(self._body)
         self._erasures.ask(erased)
         due.register(self._shard, wake)
-        known.change(self._shard, (), self._knows)
+        known.load(self._knows)
 
     def on_batch(self, values: list[Item]) -> tuple[Iterable[Event], bool]:
         self._shard = values[0].shard

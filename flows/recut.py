@@ -49,8 +49,8 @@ class LaneState(msgspec.Struct, kw_only=True):
     drawers: dict[int, Stored] = {}
     sinks: dict[str, list[bytes]] = {}
     windows: dict[int, Windowed] = {}
-    """What rules with memory hold, and their cases, by the shard of these. It goes over as it is: what a lane counted
-    so far is not added to what another did, and runs out where it lies."""
+    """What rules with memory hold, and their cases, by the shard of these. It goes over as it is, to where its drawer
+    lies now; what lanes of an earlier release counted for themselves ends, and its cases go on."""
     notices: dict[int, Noticed] = {}
     """What noise control holds back, by the number of its drawer; told from there, wherever that lies."""
 

@@ -22,6 +22,8 @@ from connectors.store_mark import StoreMark
 from feedback.decode import Decoder
 from feedback.layout import Layout, LayoutError, checked, conflict
 from feedback.records import Action, Envelope, Outcome, Response
+from flows.facts import STREAM as FACTS
+from flows.facts import is_of_facts, shared_out
 from flows.keyed import upgrade
 from flows.outages import merge
 from flows.recut import MODELS, LaneState, read_state, regroup, write_state
@@ -54,10 +56,12 @@ def reshard(settings: Settings, url: str, before: int, after: int, tell: Tell) -
             raise StateError(f"there is no store in {base}; tocsin run --processes {after} makes one")
         if shape.lanes != before:
             raise StateError(f"the store in {base} has {shape.lanes} lanes, not {before}; say --from {shape.lanes}")
-        if after == before:
+        if after == before and shape.spread:
             raise StateError(f"the store in {base} has {after} lanes already")
         try:
-            new = checked(msgspec.structs.replace(shape.layout, lanes=after, generation=shape.generation + 1))
+            new = checked(
+                msgspec.structs.replace(shape.layout, lanes=after, generation=shape.generation + 1, spread=True)
+            )
         except LayoutError as error:
             raise StateError(f"{error}; the number of {'partitions' if shape.slots else 'shards'} is fixed") from None
         return _Cut(settings, url, shape, new, tell).make()
@@ -78,7 +82,7 @@ class _Cut:
         holds = self._old
         try:
             done = self._build()
-            layout = {"lanes": self._new.lanes, "generation": self._new.generation}
+            layout = {"lanes": self._new.lanes, "generation": self._new.generation, "spread": self._new.spread}
             write_shape(self._base, msgspec.structs.replace(self._shape, form=shards.VERSION, **layout))
             holds = self._new
         finally:
@@ -113,7 +117,8 @@ class _Cut:
         waiting: list[list[Envelope]] = [[] for _ in self._to]
         for folder, lane, state in zip(self._from, range(self._old.lanes), states, strict=True):
             for envelope in self._unread(folder, lane, state):
-                waiting[self._lane_of(envelope)].append(envelope)
+                for to, part in self._parts(envelope):
+                    waiting[to].append(part)
         ends = [self._ends(lane) for lane in range(self._new.lanes)]
         for lane, state in enumerate(regroup(states, self._new, ends)):
             self._write(lane, state, waiting[lane])
@@ -156,7 +161,8 @@ class _Cut:
         for programme in self._programmes:
             keys = Keys(programme)
             # Where partitions say whose a customer is, streams of responses are never read.
-            kinds = [("actions", keys.actions)] + ([] if self._old.slots else [("in", keys.inbox)])
+            kinds = [("actions", keys.actions), (FACTS, keys.facts)]
+            kinds += [] if self._old.slots else [("in", keys.inbox)]
             for kind, stream in kinds:
                 name = f"{programme}:{kind}"
                 stream = keys.of_lane(stream, lane)
@@ -165,6 +171,14 @@ class _Cut:
             journal = self._base / "journals" / name
             if name != MODELS and journal.is_dir() and _has_more(journal, int(position)):
                 raise StateError(f"{name} was read into its journal and not heard to its end; run it to the end first")
+
+    def _parts(self, envelope: Envelope) -> Iterator[tuple[int, Envelope]]:
+        """*envelope* with the new lane that is to hear it; facts with each that has windows for them."""
+        if not is_of_facts(envelope.source):
+            yield self._lane_of(envelope), envelope
+            return
+        for lane, raw in shared_out(envelope.raw, self._new):
+            yield lane, msgspec.structs.replace(envelope, raw=raw)
 
     def _lane_of(self, envelope: Envelope) -> int:
         """The new lane that is to hear it; what nobody can read is for lane 0 to say so."""
@@ -180,7 +194,7 @@ class _Cut:
         found: dict[str, str] = {}
         for programme in self._programmes:
             keys = Keys(programme)
-            for kind, stream in (("actions", keys.actions), ("in", keys.inbox)):
+            for kind, stream in (("actions", keys.actions), (FACTS, keys.facts), ("in", keys.inbox)):
                 name = keys.of_lane(stream, lane)
                 if self._redis.exists(name):
                     found[f"{programme}:{kind}"] = self._redis.xinfo_stream(name)["last-generated-id"].decode()

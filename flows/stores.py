@@ -32,10 +32,13 @@ class StoreFile(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     vault: str = ""
     """Id of the vault that it is sealed with; empty when nothing is sealed."""
+    spread: bool = False
 
     @property
     def layout(self) -> Layout:
-        return Layout(shards=self.shards, lanes=self.lanes, slots=self.slots, generation=self.generation)
+        return Layout(
+            shards=self.shards, lanes=self.lanes, slots=self.slots, generation=self.generation, spread=self.spread
+        )
 
 
 class _Begun(msgspec.Struct, frozen=True):
@@ -49,7 +52,7 @@ def shape_of(layout: Layout, vault: str) -> StoreFile:
     """The shape of a store that this release makes."""
     return StoreFile(
         flow=FLOW_ID, shards=layout.shards, form=shards.VERSION, steps=STATEFUL, lanes=layout.lanes, slots=layout.slots,
-        generation=layout.generation, vault=vault,
+        generation=layout.generation, vault=vault, spread=layout.spread,
     )  # fmt: skip
 
 
@@ -179,7 +182,7 @@ def owned(base: Path, *, shard_count: int, lane: int | None = None, lanes: int =
             compare(base, shape, shard_count, lanes)
             layout = shape.layout
         else:
-            layout = Layout(shards=shard_count, lanes=lanes or 1)
+            layout = Layout(shards=shard_count, lanes=lanes or 1, spread=True)
         if lane is None and layout.lanes > 1:
             raise StateError(
                 f"{base} is cut into {layout.lanes} lanes: run them all with --processes {layout.lanes}, or each in a "

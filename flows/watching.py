@@ -169,6 +169,8 @@ class WindowStep:
         """What the windows find by the watch's time and by its fact, in the order in which it could be known."""
         by_id = watch.windows.by_id
         events = []
+        if watch.fact is not None and watch.fact.window not in by_id:  # of a lane whose rules are ahead of ours
+            self._meter.dropped(watch.fact.rule, "not_in_force", 1)
         if self._in_force != (in_force := frozenset(by_id)):
             events += self._held.retire(by_id, watch.at)
             self._in_force = in_force

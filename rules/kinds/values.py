@@ -122,7 +122,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.kind} {self.opened_at} {joined}".strip()
 
 
-What = Literal["late", "ids", "values", "keys"]
+What = Literal["late", "ids", "values", "keys", "not_in_force"]
 
 
 class Dropped(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     what: What
     """`late`: older than every open window (so may a correction be). `ids`: more responses than are remembered, and
     the oldest was let go of. `values`: more than are remembered, and this one was not taken. `keys`: more keys than
-    are remembered, and this one was forgotten."""
+    are remembered, and this one was forgotten. `not_in_force`: of another lane, which judged by other rules."""
     count: int = 1
 
 

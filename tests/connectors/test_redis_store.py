@@ -201,7 +201,7 @@ def test_a_mark_outlives_its_process_and_keeps_its_name(tmp_path: Path) -> None:
     assert (again.number, again.id) == (812, first.id)
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x93\x02\xa1x\x90"])
+@pytest.mark.parametrize("raw", [b"", b"\x93\x03\xa1x\x90"])
 def test_a_snapshot_of_another_form_is_refused(store_url: str, raw: bytes) -> None:
     store = RedisStore(store_url, ["default"])
     with pytest.raises(ValueError, match="batch of events"):

@@ -59,8 +59,11 @@ def test_the_streams_of_every_lane_are_counted(redis: Any, url: str) -> None:
     for lane, entries in enumerate((1, 2, 3)):
         put(redis, KEYS.of_lane(KEYS.inbox, lane), *range(entries, 0, -1))
     put(redis, KEYS.of_lane(KEYS.actions, 1), 1)
+    put(redis, KEYS.of_lane(KEYS.facts, 1), 2, 1)
     forever = Kept(events=None, dead_letters=None, closed_cases=None)
-    assert Retention(url, forever, 2).lengths("default") == {"in": 3, "actions": 1, "events": 0, "dead": 0, "cases": 0}
+    assert Retention(url, forever, 2).lengths("default") == {
+        "in": 3, "actions": 1, "facts": 2, "events": 0, "dead": 0, "cases": 0,
+    }  # fmt: skip
 
 
 def test_for_ever_is_for_ever(redis: Any, url: str) -> None:

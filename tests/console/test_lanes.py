@@ -130,6 +130,46 @@ def test_two_lanes_hear_every_customer_and_every_action_through_a_kill(tmp_path:
     assert run.said().count("stopped: ") == 2
 
 
+def gathered(records: Records, key: str) -> list[dict[str, Any]]:
+    """What was said of systemic cases about *key*, in order."""
+    told = [event for _, event in records.events("default", limit=10_000)]
+    alerts = {event["subject"] for event in told if event["data"].get("alert", {}).get("key") == key}
+    return [event for event in told if event.get("subject") in alerts]
+
+
+def test_a_window_counts_what_all_lanes_hear_and_names_the_cases_of_all(tmp_path: Path) -> None:
+    run = Run(tmp_path, "--processes", "2")
+    try:
+        until(lambda: run.ready() == {})
+        records = Records(json.loads((tmp_path / ".tocsin" / "redis.json").read_text())["url"])
+        layout = records.layout("default")
+        assert layout is not None
+        people = {
+            lane: [f"c{n}" for n in range(99) if layout.lane_of_customer("default", f"c{n}") == lane] for lane in (0, 1)
+        }
+        mixed = [*people[0][:3], *people[1][:3], *people[0][3:9], *people[1][3:9]]  # three a lane would raise nothing
+        for number, customer in enumerate(mixed):
+            record = {
+                "id": f"r{number}", "customer": customer, "scores": {"nps": 1}, "text": "Nobody rang.",
+                "attributes": {"site": "Hull"},
+            }  # fmt: skip
+            records.respond("default", msgspec.json.encode(record))
+            if number == 5:  # by now the alert is due, from three of each
+                until(lambda: gathered(records, "Hull"))
+        until(lambda: any(e["data"].get("count") == len(mixed) for e in gathered(records, "Hull")))
+        told = gathered(records, "Hull")
+        assert len({event["subject"] for event in told}) == 1
+        cases = opened(records)
+        named = {case for event in told for case in event["data"].get("cases", ())}
+        assert named <= set(cases.values())
+        assert {layout.lane_of_case(case) for case in named} == {0, 1}
+        assert len(named) >= len(mixed) - 1  # that which raised it has its case a moment later
+        assert not records.dead("default")
+    finally:
+        code = run.stop()
+    assert code == 0
+
+
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     (tmp_path / "store.json").write_text('{"flow":"tocsin","shards":4096,"form":1,"lanes":2}')

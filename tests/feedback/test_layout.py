@@ -15,7 +15,8 @@ def layouts(draw: st.DrawFn, *, by_partition: bool | None = None) -> Layout:
     shards = draw(st.integers(1, 5000))
     placed = draw(st.booleans()) if by_partition is None else by_partition
     slots = draw(st.integers(1, min(64, shards))) if placed else 0
-    return checked(Layout(shards=shards, slots=slots, lanes=draw(st.integers(1, slots or min(shards, 64)))))
+    lanes = draw(st.integers(1, slots or min(shards, 64)))
+    return checked(Layout(shards=shards, slots=slots, lanes=lanes, spread=draw(st.booleans())))
 
 
 @given(layouts(by_partition=True), CUSTOMERS, st.integers(0, 200))
@@ -41,6 +42,29 @@ def test_another_number_of_lanes_moves_no_customer_to_another_shard(
 ) -> None:
     other = Layout(shards=layout.shards, slots=layout.slots, lanes=lanes, generation=1)
     assert other.shard("default", customer, partition) == layout.shard("default", customer, partition)
+
+
+@given(layouts(), st.integers(0, DRAWERS - 1))
+def test_a_drawer_is_one_for_all_lanes_or_one_for_each(layout: Layout, drawer: int) -> None:
+    shards = {layout.shard_of_drawer(lane, drawer) for lane in range(layout.lanes)}
+    assert len(shards) == (1 if layout.spread else layout.lanes)
+    for lane in range(layout.lanes):
+        shard = layout.shard_of_drawer(lane, drawer)
+        assert layout.is_systemic(shard)
+        assert layout.counts_in(shard)
+        assert layout.spread or layout.lane_of(shard) == lane
+        assert shard in layout.shards_of_drawer(layout.lane_of(shard), drawer)
+
+
+@given(layouts(), st.integers(0, DRAWERS - 1), st.integers(1, 64))
+def test_every_shard_of_a_drawer_is_in_one_lane_after_a_cut_too(layout: Layout, drawer: int, lanes: int) -> None:
+    after = Layout(shards=layout.shards, slots=layout.slots, lanes=lanes, generation=1, spread=True)
+    had = {layout.shard_of_drawer(lane, drawer) for lane in range(layout.lanes)}
+    has = [shard for lane in range(lanes) for shard in after.shards_of_drawer(lane, drawer)]
+    assert len(has) == len(set(has))
+    assert had <= set(has)
+    counts = [shard for shard in has if after.counts_in(shard)]
+    assert counts == [after.shard_of_drawer(0, drawer)]
 
 
 @given(layouts())

@@ -125,7 +125,7 @@ def test_two_lanes_that_begin_together_agree_on_the_shape(tmp_path: Path) -> Non
     with first_lane as first, second_lane as second:
         first.settle(8)
         second.settle(4)
-        assert first.layout == second.layout == Layout(shards=16, lanes=2, slots=8)
+        assert first.layout == second.layout == Layout(shards=16, lanes=2, slots=8, spread=True)
 
 
 def test_more_lanes_than_partitions_are_refused(tmp_path: Path) -> None:
