@@ -25,8 +25,8 @@ def test_the_flow_and_its_steps_keep_their_names() -> None:
     assert flow.flow_id == "tocsin"
     assert [operator.step_id for operator in flow.substeps] == [
         "tocsin.lane", "tocsin.hear", "tocsin.split", "tocsin.noted", "tocsin.spikes", "tocsin.apart", "tocsin.windows",
-        "tocsin.aside", "tocsin.shards", "tocsin.name", "tocsin.of_cases", "tocsin.heed", "tocsin.looks", "tocsin.notices",
-        "tocsin.said", "tocsin.sink_0",
+        "tocsin.aside", "tocsin.shards", "tocsin.name", "tocsin.of_cases", "tocsin.heed", "tocsin.looks",
+        "tocsin.notices", "tocsin.said", "tocsin.sink_0",
     ]  # fmt: skip
 
 
