@@ -27,10 +27,12 @@ START = parse_instant("2026-11-02T09:00:00Z")
 PROGRAMME = "default"
 """Every story plays in one programme."""
 _STORY = ("title", "rules", "files", "start", "ignore", "steps")
-_STEP = ("at", "response", "action", "expect", "includes", "fires", "spares", "cases")
+_STEP = ("at", "response", "action", "silence", "expect", "includes", "fires", "spares", "cases")
 _RESPONSE = ("id", "source", "customer", "occurred_at", "channel", "touchpoint", "scores", "text", "language",
              "attributes")  # fmt: skip
 _ACTION = ("id", "case", "do", "by", "at", "reason", "data")
+_SILENCE = ("for", "rule", "site", "to", "by", "reason", "end")
+_SPAN_FORMS = "a span such as 30m or 2h"
 _CLOCK_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 
 
@@ -51,6 +53,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """`at` as its author wrote it."""
     response: dict[str, Any] | None = None
     action: dict[str, Any] | None = None
+    silence: dict[str, Any] | None = None
+    """The data of a control `silence`, or of an `unsilence` where it has `end`: the place of the silence that ends."""
     expect: tuple[Want, ...] | None = None
     """Everything that is said, in order, but for the types that the story ignores."""
     includes: tuple[Want, ...] = ()
@@ -156,8 +160,8 @@ def _steps(sheet: Sheet, node: YamlNode | None, start: Instant, zone: ZoneInfo, 
     before = start
     for member in sheet.list(node):
         found = sheet.map(member, _STEP)
-        if "response" in found and "action" in found:
-            sheet.problem(member, "a response and an action", "one of them a step")
+        if len(both := [name for name in ("response", "action", "silence") if name in found]) > 1:
+            sheet.problem(member, " and ".join(both), "one of them a step")
         written = sheet.text(found.get("at"), "0")
         at = sheet.read(found.get("at"), lambda text: moment(text, start, before, zone), before, _TIME_FORMS)  # noqa: B023
         if at < before:
@@ -173,6 +177,7 @@ def _steps(sheet: Sheet, node: YamlNode | None, start: Instant, zone: ZoneInfo, 
             written=written,
             response=_record(sheet, found.get("response"), _RESPONSE),
             action=_action(sheet, found.get("action"), start, at, zone),
+            silence=_silence(sheet, found.get("silence"), at),
             expect=None if expect is None and asks else tuple(_wants(sheet, expect)),
             includes=tuple(_wants(sheet, found.get("includes"))),
             fires=_rule_ids(sheet, found.get("fires"), known),
@@ -195,6 +200,21 @@ def _action(
             sheet.read(at, lambda text: _past_moment(text, start, before, zone), before, _TIME_FORMS)
         )
     return record
+
+
+def _silence(sheet: Sheet, node: YamlNode | None, at: Instant) -> dict[str, Any] | None:
+    record = _record(sheet, node, _SILENCE)
+    if record is None or node is None:
+        return None
+    if ("for" in record) == ("end" in record):
+        sheet.problem(node, "for and end" if "for" in record else "neither for nor end", "one of the two")
+    elif "for" in record:
+        length = sheet.read(
+            sheet.map(node, None)["for"], lambda text: Instant(parse_span(text)), Instant(0), _SPAN_FORMS
+        )
+        record["until"] = rfc3339(Instant(at + length))
+        del record["for"]
+    return {"by": "scenario", "reason": "a scenario", **record}
 
 
 def _plain_map(sheet: Sheet, node: YamlNode) -> dict[str, Any]:

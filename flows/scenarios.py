@@ -56,6 +56,7 @@ class _World:
         self.decoder = Decoder(metrics, frozenset({PROGRAMME}))
         self.engine = VirtualEngine(story.book, self.decoder, start=story.start)
         self.cases: list[str] = []
+        self.silences = 0
         self.records: dict[str, dict[str, Any]] = {}
 
     def alias(self, case: object) -> str:
@@ -78,7 +79,7 @@ def tell(story: Story, metrics: dict[str, Metric]) -> Told:
         envelope, trouble = _envelope(world, step, number)
         events = world.engine.advance(step.at) if envelope is None else world.engine.hear([envelope])
         world.keep(events)
-        firing = {rule["id"] for event in events for rule in event.data.get("rules", ())}
+        firing = {rule["id"] for event in events if event.case for rule in event.data.get("rules", ())}
         fired |= firing
         verdicts = _verdicts(story, world, envelope) if step.response is not None else ()
         diff = [*trouble, *_diff(story, step, events, firing, verdicts, world)]
@@ -115,11 +116,26 @@ def _envelope(world: _World, step: Step, number: int) -> tuple[Envelope | None, 
                 record["case"] = world.cases[place - 1]
             else:
                 trouble.append(f"? {case} names no case: {len(world.cases)} opened so far")
+    elif step.silence is not None:
+        record = _silence(world, step.silence, trouble)
     else:
         return None, []
     raw = msgspec.json.encode(record)
     at = float(step.at)
     return Envelope(raw=raw, source=SOURCE, position=str(number), received_at=at, programme=PROGRAMME), trouble
+
+
+def _silence(world: _World, silence: dict[str, Any], trouble: list[str]) -> dict[str, Any]:
+    data = {"programme": PROGRAMME, **silence}
+    if "end" not in data:
+        world.silences += 1
+        data["silence"] = f"s{world.silences}"
+    elif (name := str(data.pop("end"))) in {f"s{number}" for number in range(1, world.silences + 1)}:
+        data["silence"] = name
+    else:
+        trouble.append(f"? {name} names no silence: {world.silences} begun so far, from s1")
+    do = "silence" if "until" in data else "unsilence"
+    return {"kind": "control", "id": f"{do} {data.get('silence')}", "do": do, "by": data.pop("by"), "data": data}
 
 
 def _verdicts(story: Story, world: _World, envelope: Envelope | None) -> Sequence[RuleSaid]:
@@ -171,9 +187,10 @@ def _why_not(step: Step, firing: set[str], verdicts: Sequence[RuleSaid]) -> list
 
 
 def _seen(event: Event, world: _World) -> dict[str, Any]:
-    rules = [rule["id"] for rule in event.data.get("rules", ())]
     plain = msgspec.to_builtins(event.data)
-    return {**plain, "case": world.alias(event.case), "rules": rules}
+    if event.case:  # a digest's rules are numbers, and are compared as they are
+        plain["rules"] = [rule["id"] for rule in event.data.get("rules", ())]
+    return {**plain, "case": world.alias(event.case)}
 
 
 def _whole(wanted: Sequence[Want], said: list[tuple[Event, dict[str, Any]]]) -> list[str]:

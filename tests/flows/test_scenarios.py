@@ -80,6 +80,11 @@ def test_an_action_on_a_case_that_is_not_there_fails_its_step(tmp_path: Path) ->
     assert lines == ["? $1 names no case: 0 opened so far"]
 
 
+def test_a_silence_that_did_not_begin_cannot_end(tmp_path: Path) -> None:
+    lines = diff(tmp_path, "{silence: {end: s1}}")
+    assert lines == ["? s1 names no silence: 0 begun so far, from s1"]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "column", "found"),
     [
@@ -91,6 +96,9 @@ def test_an_action_on_a_case_that_is_not_there_fails_its_step(tmp_path: Path) ->
         ("- title: T\n  rules: demo\n  steps:\n    - {response: {txt: x}}", 4, 19, "the unknown name 'txt'"),
         ("- title: T\n  rules: demo\n  steps:\n    - {at: 2h}\n    - {at: 1h}", 5, 12, "1h, before the step above it"),
         ("- title: T\n  rules: demo\n  steps:\n    - {at: noon}", 4, 12, "'noon'"),
+        ("- title: T\n  rules: demo\n  steps:\n    - {silence: {by: eve}}", 4, 17, "neither for nor end"),
+        ("- title: T\n  rules: demo\n  steps:\n    - {silence: {for: 2 bottles}}", 4, 23, "'2 bottles'"),
+        ("- title: T\n  rules: demo\n  steps:\n    - {silence: {end: s1}, action: {}}", 4, 7, "action and silence"),
         ("- title: T\n  files: {sets/a.yaml: 'set: a'}\n  steps: []", 1, 1, "no roster"),
         ("- &a [*a]", 1, 1, "aliases that stand for more than 100000 things"),
     ],
