@@ -149,6 +149,15 @@ class Records:
                     found.append(case)
         return found
 
+    def counted(self, programme: str, response: str, within_s: float) -> dict[str, Row]:
+        """Systemic cases whose alert counted a response of this id, with the event that says so. Looks far back."""
+        found: dict[str, Row] = {}
+        for event in self.newest(programme, ("tocsin.case.updated",), within_s):
+            data = event["data"]
+            if data.get("change") == "affected" and any(one["id"] == response for one in data.get("responses", ())):
+                found.setdefault(event["subject"], event)
+        return found
+
     def logs(self, programme: str) -> Iterator[list[Row]]:
         """The events of every case there ever was, case by case, each in order."""
         for ids in batched(self.all_cases(programme), 200):

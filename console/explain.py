@@ -34,6 +34,10 @@ _ENGINES = ("source", "id", "programme", "customer", "occurred_at", "channel", "
             "scores", "attributes")  # fmt: skip
 
 
+KEPT_S = 400 * 86_400
+"""How far back digests and alerts are looked for: as far as any event is kept."""
+
+
 class ExplainError(Exception):
     """What cannot be explained, and why. Whose turn: who asks."""
 
@@ -45,22 +49,23 @@ def answer(settings: Settings, asked: str, rules: str) -> Row:
     if asked == "-" or Path(asked).is_file():
         raw = sys.stdin.buffer.read() if asked == "-" else Path(asked).read_bytes()
         response = _decode(settings, raw, time.time(), "default", "explain")
-        return {**_judged(explain(book, response)), "cases": []}
+        return {**_judged(explain(book, response)), "cases": [], "alerts": []}
     with redis_at(settings) as url:
         records = Records(url, vault_at(settings.vault))
         found = _from_record(settings, records, asked)
         cases = [case for name in records.programmes() for case in _cases(records, name, asked)]
+        alerts = [case for name in records.programmes() for case in _alerts(records, name, asked)]
         dead = (
             look_at_deliveries(settings, url, Asked(dead=True, replay=False, enable="", endpoint="", event=""))
-            if cases
+            if cases or alerts
             else []
         )
-    for case in cases:
+    for case in [*cases, *alerts]:
         ids = {told["event"]: told for told in case["told"]}
         for letter in dead:
             if letter["id"] in ids:
                 ids[letter["id"]].setdefault("undelivered", []).append(f"{letter['endpoint']}: {letter['reason']}")
-    return {**_judged(explain(book, found)), "cases": cases}
+    return {**_judged(explain(book, found)), "cases": cases, "alerts": alerts}
 
 
 def _decode(settings: Settings, raw: bytes, received_at: float, programme: str, source: str) -> Response:
@@ -125,26 +130,50 @@ def _judged(explained: Explained) -> Row:
 def _cases(records: Records, programme: str, response: str) -> Iterator[Row]:
     """The cases that hold the response: what opened them then, and whom they told."""
     for case in records.holding(programme, response):
-        record = records.case(programme, case)
-        if record is None:
-            continue
-        told = [
-            {
-                "at": event["time"],
-                "type": event["type"].removeprefix("tocsin."),
-                "event": event["id"],
-                **{name: event["data"][name] for name in _SAID if event["data"].get(name)},
-            }
-            for event in map(records.read, [*record["log"], *record["notices"]])
-            if event["type"].removeprefix("tocsin.") in _TELLING
-        ]
-        yield {
-            "id": case,
-            "status": record["status"],
-            "owner": record["owner"],
-            "rules": record["rules"],
-            "told": told,
-        }
+        if (found := _case(records, programme, case)) is not None:
+            yield found
+
+
+def _alerts(records: Records, programme: str, response: str) -> Iterator[Row]:
+    """The alerts of rules with memory that counted the response: how many with it, and whom their cases told."""
+    for case, event in records.counted(programme, response, KEPT_S).items():
+        if (found := _case(records, programme, case)) is not None:
+            yield {**found, "counted": {"at": event["time"], "count": event["data"]["count"], "event": event["id"]}}
+
+
+def _case(records: Records, programme: str, case: str) -> Row | None:
+    record = records.case(programme, case)
+    if record is None:
+        return None
+    events = [records.read(event) for event in (*record["log"], *record["notices"])]
+    told = [_told(event) for event in events if event["type"].removeprefix("tocsin.") in _TELLING]
+    waited = {(one["group"], one["number"]): one for one in told if one["type"] == "notice.held"}
+    if waited:
+        for digest in records.newest(programme, ("tocsin.notice.digest",), KEPT_S):
+            for (group, number), one in waited.items():
+                data = digest["data"]
+                if data["group"] == group and any(first <= number <= last for first, last in data["numbers"]):
+                    one["digest"] = {"at": digest["time"], "event": digest["id"], "count": data["count"]}
+    reason = next(
+        (e["data"]["reason"] for e in events if e["type"] == "tocsin.case.opened" and "reason" in e["data"]), ""
+    )
+    return {
+        "id": case,
+        "status": record["status"],
+        "owner": record["owner"],
+        "rules": record["rules"],
+        "reason": reason,
+        "told": told,
+    }
+
+
+def _told(event: Row) -> Row:
+    return {
+        "at": event["time"],
+        "type": event["type"].removeprefix("tocsin."),
+        "event": event["id"],
+        **{name: event["data"][name] for name in _SAID if event["data"].get(name)},
+    }
 
 
 def lines(found: Row) -> Iterator[str]:
@@ -165,13 +194,22 @@ def lines(found: Row) -> Iterator[str]:
     yield "rules in force now"
     for rule in found["rules"]:
         yield f"  {rule['outcome'].replace('_', ' '):<15}{rule['rule']} @{rule['version']}: {rule['words']}"
-    for case in found["cases"]:
+    if found["windows"]:
+        yield ""
+        yield "rules with memory"
+    for rule in found["windows"]:
+        yield f"  {rule['outcome'].replace('_', ' '):<15}{rule['rule']} @{rule['version']}: {rule['words']}"
+    for case in (*found["cases"], *found["alerts"]):
         yield ""
         opened = ", ".join(f"{rule['id']} @{rule['version']}" for rule in case["rules"])
         yield f"case {case['id']}  {case['status']}  owner {case['owner'] or 'nobody'}  opened by {opened} (times UTC)"
+        if counted := case.get("counted"):
+            yield f"  an alert: {case['reason']}; by {counted['at']} it counted {counted['count']}, this one among them"
         for told in case["told"]:
             said = "  ".join(f"{name}={told[name]}" for name in _SAID if name in told)
             yield f"  {told['at']}  {told['type']:<22} {said}"
+            if digest := told.get("digest"):
+                yield f"    told after all at {digest['at']}, in a digest of {digest['count']} ({digest['event']})"
             for failed in told.get("undelivered", ()):
                 yield f"    not delivered to {failed}"
 

@@ -23,7 +23,7 @@ from feedback.instants import Instant
 from feedback.records import Action, Verb
 from flows.run import StateError
 from flows.settings import SettingsError, load
-from tests.console.test_cli import ROOT
+from tests.console.test_cli import ROOT, tocsin
 
 COMMAND = [sys.executable, "-c", "from console.cli import main; main()", "run"]
 
@@ -165,6 +165,10 @@ def test_a_window_counts_what_all_lanes_hear_and_names_the_cases_of_all(tmp_path
         assert {layout.lane_of_case(case) for case in named} == {0, 1}
         assert len(named) >= len(mixed) - 1  # that which raised it has its case a moment later
         assert not records.dead("default")
+        explained = json.loads(tocsin(tmp_path, "explain", "r7", "--json").stdout)
+        assert {rule["rule"]: rule["outcome"] for rule in explained["windows"]}["detractors-at-a-site"] == "counts"
+        assert told[0]["subject"] in {case["id"] for case in explained["alerts"] if case["counted"]["count"] >= 8}
+        assert [case["id"] for case in explained["cases"]] == [cases["r7"]]
     finally:
         code = run.stop()
     assert code == 0

@@ -20,7 +20,7 @@ rules:
     when: {all: ['scores.nps <= 6']}
     case: {type: detractor, owner: lead}
 notices:
-  group: {by: [rule], interval: 1h}
+  group: {by: [rule, site], interval: 1h}
 """
 
 
@@ -78,12 +78,16 @@ def test_a_silence_is_asked_for_listed_and_ended_and_is_on_the_record(house: Hou
         )
         name = begun["data"]["silence"]
         assert name in tocsin(house.folder, "silence", "list").stdout
-        house.hear("b", 2)
+        house.hear("b", 2, site="hull")
         until(lambda: len(house.events("notice.held")) == 1)
         assert house.events("notice.held")[0]["decided"].startswith("cli:eve asked for silence until ")
         ended = tocsin(house.folder, "silence", "end", name, "--by", "ann", "--reason", "it is over")
         assert (ended.returncode, ended.stderr.startswith(f"{name} ended by cli:ann")) == (0, True), ended.stderr
         assert tocsin(house.folder, "silence", "list").stdout == ""
+        until(lambda: len(house.events("notice.digest")) == 1)
+        explained = json.loads(tocsin(house.folder, "explain", "b", "--json").stdout)
+        (held,) = (one for one in explained["cases"][0]["told"] if one["type"] == "notice.held")
+        assert held["digest"]["count"] == 1  # told after all, and when
         again = tocsin(house.folder, "silence", "end", name, "--by", "ann", "--reason", "it is over")
         assert (again.returncode, "no such silence holds" in again.stderr) == (1, True)
 
