@@ -4,30 +4,24 @@ What counts as a change, and the words, are in `spikes.py`; what is usual in an 
 segment is changed by nothing but the responses that it takes, in their order, and is stored as plain data.
 """
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Set as AbstractSet
 from math import log
 
 import msgspec
-from river.drift import ADWIN
 
 from feedback.instants import Instant
+from scoring.moods import Mood, bounded
 from scoring.spikes import (
     ACCEPTED_S,
     CALM,
-    CLOCK,
     DAY_S,
-    DELTA,
     ENOUGH,
     HEARD,
-    KEPT_SCORES,
     LEAST,
     NAMED,
     NEWS_S,
-    SCORES,
     SHOWN,
-    STRETCH,
     SUDDEN,
     TURN,
     WORSE,
@@ -79,8 +73,8 @@ class _Theme:
     """One theme in one segment. Mentions are weighed `TURN` at a time."""
 
     __slots__ = (
-        "_detector", "_share", "_share_hour", "calm", "hour", "last", "mark", "named", "off", "offs", "open", "runs",
-        "sad", "score_hours", "scores", "turn", "turn_at", "usual", "who",
+        "_share", "_share_hour", "calm", "hour", "last", "mark", "mood", "named", "off", "offs", "open", "runs", "sad",
+        "turn", "turn_at", "usual", "who",
     )  # fmt: skip
 
     def __init__(self, times: float, segment: "Segment") -> None:
@@ -101,9 +95,8 @@ class _Theme:
         self.sad = 0
         """When its score was last said to have fallen."""
         self.who: dict[int, int] = {}
-        self.scores, self.score_hours = bytearray(), array("I")
+        self.mood = Mood()
         self.last: list[tuple[str, str]] = []
-        self._detector: ADWIN | None = None
         self._share_hour, self._share = -1, 0.0
 
     def mention(self, segment: "Segment", said: Said) -> bool:
@@ -135,8 +128,8 @@ class _Theme:
         elif news and (enough := [run for run in self.runs if run.sum >= ENOUGH]):
             found.append(self._volume(segment, enough[0]))
             self.open, self.calm = segment.at, 0.0
-        if self.offs and self._feed(segment.hour, self.off / self.offs) and news:
-            found += self._mood(segment)
+        if self.offs and self.mood.take(segment.hour, self.off / self.offs) and news:
+            found += self._fallen(segment)
         self.turn, self.off, self.offs = 0, 0.0, 0
         return found
 
@@ -183,40 +176,17 @@ class _Theme:
             for run in self.runs:
                 run.clear()
 
-    # -- its score --------------------------------------------------------------------------------------------
-
-    def _feed(self, hour: int, off: float) -> bool:
-        """Take one more score, by how much it is off the segment's; True where there was a change."""
-        if self._detector is None:
-            self._detector = _fed(self.scores)
-        self.scores.append(round(_bounded(0.5 + STRETCH * off) * 255))
-        self.score_hours.append(hour)
-        self._detector.update(self.scores[-1] / 255)  # type: ignore[no-untyped-call]  # river has no types here
-        if len(self.scores) > SCORES:
-            self._keep_scores(KEPT_SCORES)
-            return False
-        return bool(self._detector.drift_detected)
-
-    def _keep_scores(self, count: int) -> None:
-        """Of the scores the last *count* only; what the detector knows always follows from those that are kept."""
-        del self.scores[:-count], self.score_hours[:-count]
-        self._detector = _fed(self.scores)
-
-    def _mood(self, segment: "Segment") -> list[Spike]:
-        assert self._detector is not None
-        recent = max(1, min(int(self._detector.width), len(self.scores) - 1))
-        before, after = self.scores[:-recent], self.scores[-recent:]
-        was, is_now = ((sum(part) / len(part) / 255 - 0.5) / STRETCH for part in (before, after))
-        since = Instant(max(self.score_hours[-recent] * HOUR_S, segment.began))
-        self._keep_scores(recent)
+    def _fallen(self, segment: "Segment") -> list[Spike]:
+        was, is_now, hour, turns = self.mood.turned()
         if was - is_now < WORSE or segment.at - self.sad < ACCEPTED_S:
             return []
         self.sad = segment.at
         usual = segment.mood
         return [
             Spike(
-                theme="", measure="score", since=since, at=segment.at, now=round(_bounded(usual + is_now), 4),
-                usual=round(_bounded(usual + was), 4), count=recent * TURN, expected=0.0, responses=tuple(self.last),
+                theme="", measure="score", since=Instant(max(hour * HOUR_S, segment.began)), at=segment.at,
+                now=round(bounded(usual + is_now), 4), usual=round(bounded(usual + was), 4), count=turns * TURN,
+                expected=0.0, responses=tuple(self.last),
             )
         ]  # fmt: skip
 
@@ -225,8 +195,8 @@ class _Theme:
     def saved(self) -> _SavedTheme:
         return _SavedTheme(
             self.usual.saved(), (self.hour, self.named), self.mark, (self.turn, self.turn_at, self.off, self.offs),
-            self.runs, self.open, self.calm, self.sad, self.who, bytes(self.scores), self.score_hours.tobytes(),
-            self.last,
+            self.runs, self.open, self.calm, self.sad, self.who, bytes(self.mood.scores),
+            self.mood.hours.tobytes(), self.last,
         )  # fmt: skip
 
     @classmethod
@@ -239,7 +209,7 @@ class _Theme:
             theme.runs = saved.runs
         theme.open, theme.calm, theme.sad = saved.open, saved.calm, saved.sad
         theme.who, theme.last = saved.who, saved.last
-        theme.scores, theme.score_hours = bytearray(saved.scores), array("I", saved.score_hours)
+        theme.mood = Mood(saved.scores, saved.score_hours)
         return theme
 
 
@@ -393,15 +363,3 @@ def _forget_old(known: dict[int, int], at: Instant) -> None:
     """Drop those who would count again; the earliest come first."""
     while known and at - known[first := next(iter(known))] >= DAY_S:
         del known[first]
-
-
-def _fed(scores: bytes | bytearray) -> ADWIN:
-    """The detector as it stands after these."""
-    detector = ADWIN(delta=DELTA, clock=CLOCK)  # type: ignore[no-untyped-call]  # river has no types here
-    for score in scores:
-        detector.update(score / 255)  # type: ignore[no-untyped-call]
-    return detector
-
-
-def _bounded(score: float) -> float:
-    return min(1.0, max(0.0, score))
