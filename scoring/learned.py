@@ -2,8 +2,8 @@
 
 One linear model for each programme and language, taught one label at a time (a score, a correction, an outcome).
 What it says counts only as far as it has been the better of the two on labels that it had not seen yet; before
-that, and again when it falls behind, the risk is VADER's own. Knows nothing of flows or of where labels are from;
-the reading that it takes VADER's parts from is `reading.py`.
+that, and again when it falls behind, the risk is VADER's own; `earned.py` judges that. Knows nothing of flows or of
+where labels are from; the reading that it takes VADER's parts from is `reading.py`.
 """
 
 import math
@@ -17,6 +17,7 @@ from zlib import crc32
 
 import msgspec
 
+from scoring.earned import Judge, Standing
 from scoring.reading import Sentiment
 from scoring.vader import vader
 from scoring.words import words_of
@@ -47,17 +48,6 @@ _PRIOR = array("f", (0.0, -1.0, 0.0, 0.0))
 """An untaught model follows VADER's compound."""
 _TEXT_SCALE = 2.0
 """The words of a text together weigh this much, however many they are."""
-_BINS = 40
-_JUDGED_EVERY = 32
-"""Labels between two judgements; each also fades what is remembered of the older ones."""
-_FADE = 0.965
-"""Half of a label's say is gone after some 620 labels."""
-_FEWEST = 8.0
-"""Labels of either kind, faded, before a model can be judged."""
-_DOUBT = 0.25
-"""Taken off the lead, over the root of the labels of the rarer kind: about a standard error of an AUC of 0.8."""
-_FULL_LEAD = 0.05
-"""Of AUC, doubt taken off: a model so far ahead has the whole say."""
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,19 +80,6 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_alert(self) -> bool:
         return self.risk >= self.alert_at
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model has earned on recent labels, each judged before it was learned from."""
-
-    reason: str
-    """`few_labels`, `ahead`, or `behind`: set aside."""
-    weight: float
-    labels: int
-    """Learned from, ever."""
-    learned_auc: float
-    vader_auc: float
-    """0.5 in a language that VADER does not read: the model must be better than chance."""
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -169,16 +146,16 @@ class Learner:
     def standing(self, programme: str, language: str) -> Standing | None:
         """What the model of this programme and language has earned; None when it was never taught."""
         model = self._models.get((programme, language))
-        return None if model is None else model.standing()
+        return None if model is None else model.judge.standing()
 
     def standings(self) -> dict[tuple[str, str], Standing]:
         """Of every programme and language that was taught."""
-        return {key: model.standing() for key, model in self._models.items()}
+        return {key: model.judge.standing() for key, model in self._models.items()}
 
     def alert_at(self, context: Context) -> float:
         """Where the learned one alone would alert, in this programme and language."""
         model = self._models.get((context.programme, context.language))
-        return VADER_ALERT if model is None else model.alert_at
+        return VADER_ALERT if model is None else model.judge.alert_at
 
     def dump(self) -> bytes:
         """Everything learned, as `load` takes it: MessagePack, with the version in it. Grows with what was taught."""
@@ -200,16 +177,12 @@ class Learner:
 class _Model:
     """A logistic regression over hashed words, in fixed memory."""
 
-    __slots__ = ("_aucs", "_labels", "_looked", "_rates", "_reason", "_tallies", "_weight", "_weights", "alert_at")
+    __slots__ = ("_looked", "_rates", "_weights", "judge")
 
     def __init__(self) -> None:
         self._weights = array("f", bytes(4 * SLOTS)) + _PRIOR
         self._rates = array("f", (_START,)) * (SLOTS + _DENSE)
-        self._tallies = [[0.0] * _BINS for _ in range(4)]
-        """By bin of risk: the learned one's texts that were not negative, that were; then VADER's."""
-        self._labels = 0
-        self._weight, self.alert_at, self._reason = 0.0, VADER_ALERT, "few_labels"
-        self._aucs = (0.5, 0.5)
+        self.judge = Judge(VADER_ALERT)
         self._looked: tuple[str, Context, list[str], list[int]] = ("", Context(), *_look("", Context()))
         """The last text and what was found in it: most labels come right after their text was scored."""
 
@@ -221,7 +194,7 @@ class _Model:
         return words, slots
 
     def score(self, text: str, context: Context, sentiment: Sentiment | None) -> Risk | None:
-        weight = self._weight
+        weight = self.judge.weight
         if not weight:
             if sentiment is None:
                 return None
@@ -233,7 +206,7 @@ class _Model:
         said = 0.5 if beside is None else beside
         before = VADER_ALERT if beside is not None else 0.5
         risk = said + weight * (learned - said)
-        alert_at = before + weight * (self.alert_at - before)
+        alert_at = before + weight * (self.judge.alert_at - before)
         return Risk(
             risk=risk, alert_at=alert_at, vader=beside, learned=learned, weight=weight,
             words=_weighed_most(words, parts, risk >= alert_at),
@@ -246,11 +219,7 @@ class _Model:
         _, slots = self._look(text, context)
         learned, _ = self._learned(slots, sentiment)
         beside = 0.5 if sentiment is None else (1.0 - sentiment.compound) / 2
-        self._tallies[label][min(int(learned * _BINS), _BINS - 1)] += 1.0
-        self._tallies[2 + label][min(int(beside * _BINS), _BINS - 1)] += 1.0
-        self._labels += 1
-        if self._labels % _JUDGED_EVERY == 0:
-            self._judge()
+        self.judge.take(learned, beside, label)
         self._step(slots, sentiment, learned - label)
 
     def _learned(self, slots: Sequence[int], sentiment: Sentiment | None) -> tuple[float, list[float]]:
@@ -281,34 +250,14 @@ class _Model:
             rate = rates[slot] = rates[slot] + slope * slope
             weights[slot] -= _RATE * slope / math.sqrt(rate)
 
-    def _judge(self) -> None:
-        """Set the say of the learned one by its lead over VADER on recent labels, then let those fade."""
-        calm, negative, vader_calm, vader_negative = self._tallies
-        self._aucs = _auc(calm, negative), _auc(vader_calm, vader_negative)
-        rarer = min(sum(calm), sum(negative))
-        if rarer < _FEWEST:
-            self._weight, self._reason = 0.0, "few_labels"
-        else:
-            lead = self._aucs[0] - self._aucs[1] - _DOUBT / math.sqrt(rarer)
-            self._weight = max(0.0, min(1.0, lead / _FULL_LEAD))
-            self._reason = "ahead" if self._weight else "behind"
-            self.alert_at = _best_threshold(calm, negative)
-        for tally in self._tallies:
-            tally[:] = [count * _FADE for count in tally]
-
-    def standing(self) -> Standing:
-        learned, beside = self._aucs
-        return Standing(
-            reason=self._reason, weight=self._weight, labels=self._labels, learned_auc=learned, vader_auc=beside
-        )
-
     def saved(self, programme: str, language: str) -> Saved:
         taught = array("I", (slot for slot, rate in enumerate(self._rates) if rate > _TAUGHT))
+        judge = self.judge
         return Saved(
-            programme, language, self._labels, _little(taught),
+            programme, language, judge.labels, _little(taught),
             _little(array("f", map(self._weights.__getitem__, taught))),
             _little(array("f", map(self._rates.__getitem__, taught))),
-            self._tallies, self._weight, self.alert_at, self._reason, *self._aucs,
+            judge.tallies, judge.weight, judge.alert_at, judge.reason, *judge.aucs,
         )  # fmt: skip
 
     @classmethod
@@ -318,9 +267,10 @@ class _Model:
         weights, rates = _read(array("f"), saved.weights), _read(array("f"), saved.rates)
         for slot, weight, rate in zip(slots, weights, rates, strict=True):
             model._weights[slot], model._rates[slot] = weight, rate
-        model._labels, model._tallies = saved.labels, [list(tally) for tally in saved.tallies]
-        model._weight, model.alert_at, model._reason = saved.weight, saved.alert_at, saved.reason
-        model._aucs = saved.learned_auc, saved.vader_auc
+        judge = model.judge
+        judge.labels, judge.tallies = saved.labels, [list(tally) for tally in saved.tallies]
+        judge.weight, judge.alert_at, judge.reason = saved.weight, saved.alert_at, saved.reason
+        judge.aucs = saved.learned_auc, saved.vader_auc
         return model
 
 
@@ -380,33 +330,6 @@ def _vader_risk(text: str, sentiment: Sentiment) -> Risk:
     most = nlargest(REASONS, rated, key=rated.__getitem__)
     words = tuple([word for word in most if rated[word] > 0])
     return Risk(risk=risk, alert_at=VADER_ALERT, vader=risk, learned=risk, weight=0.0, words=words)
-
-
-def _auc(calm: Sequence[float], negative: Sequence[float]) -> float:
-    """The chance that a negative text was given the higher risk of two; texts of one bin are even. 0.5 for none."""
-    below = won = 0.0
-    for calm_here, negative_here in zip(calm, negative, strict=True):
-        won += negative_here * (below + calm_here / 2)
-        below += calm_here
-    pairs = below * sum(negative)
-    return won / pairs if pairs else 0.5
-
-
-def _best_threshold(calm: Sequence[float], negative: Sequence[float]) -> float:
-    """The edge of a bin from which on an alert gives the best macro-F1 on these texts."""
-    caught, false_alarms = sum(negative), sum(calm)
-    missed = passed = 0.0
-    best, best_at = -1.0, 0
-    for edge in range(1, _BINS):
-        missed += negative[edge - 1]
-        passed += calm[edge - 1]
-        caught -= negative[edge - 1]
-        false_alarms -= calm[edge - 1]
-        wrong = missed + false_alarms
-        macro_f1 = caught / (2 * caught + wrong or 1.0) + passed / (2 * passed + wrong or 1.0)
-        if macro_f1 > best:
-            best, best_at = macro_f1, edge
-    return best_at / _BINS
 
 
 def _little(values: "array[int] | array[float]") -> bytes:

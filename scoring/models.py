@@ -9,7 +9,8 @@ from hashlib import blake2b
 import msgspec
 
 from feedback.records import Response
-from scoring.learned import Context, Learner, Standing
+from scoring.earned import Standing
+from scoring.learned import Context, Learner
 from scoring.learned_themes import ThemeLearner
 from scoring.reading import Reading
 from scoring.themes import Themes
