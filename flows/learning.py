@@ -21,6 +21,7 @@ from feedback.metrics import Metric
 from feedback.records import Action, Outcome, Response, Verb
 from flows.models import ModelError, ModelShelf
 from flows.topics import TopicWatch
+from scoring.earned import Standing
 from scoring.labels import Allowance, label_of
 from scoring.learned import Context, Learner, VersionUnknown
 from scoring.learned_themes import ThemeLearner
@@ -243,6 +244,10 @@ class Learning:
     def passed_over(self) -> int:
         """Responses whose phrases were not counted, for want of room."""
         return 0 if self._topics is None else self._topics.passed_over
+
+    def standings(self) -> dict[tuple[str, str], Standing]:
+        """What the models have earned up to now, by programme and language; the next version may say so. Any thread."""
+        return self._teacher.learner.standings()
 
     @property
     def waiting(self) -> int:

@@ -1,4 +1,6 @@
-"""What learning does, for Prometheus: lessons by what became of them, and what no source may teach more of."""
+"""What learning does, for Prometheus: lessons by what became of them, how good the models are, and what no
+source may teach more of.
+"""
 
 from collections.abc import Iterable
 
@@ -33,4 +35,18 @@ class LearningFigures(Collector):
             "tocsin_topics_passed_over", "Responses whose phrases were not counted, for want of room.",
             self._learning.passed_over,
         )  # fmt: skip
+        quality = GaugeMetricFamily(
+            "tocsin_risk_auc", "Area under the curve on recent labels, each judged before it was learned from.",
+            labels=["programme", "language", "scorer"],
+        )  # fmt: skip
+        say = GaugeMetricFamily(
+            "tocsin_risk_learned_weight", "What say the learned risk has beside VADER's; 0 where it is set aside.",
+            labels=["programme", "language"],
+        )  # fmt: skip
+        for (programme, language), standing in self._learning.standings().items():
+            quality.add_metric([programme, language, "learned"], standing.learned_auc)
+            quality.add_metric([programme, language, "vader"], standing.vader_auc)
+            say.add_metric([programme, language], standing.weight)
+        yield quality
+        yield say
         yield GaugeMetricFamily("tocsin_lessons_waiting", "Lessons not learned yet.", self._learning.waiting)

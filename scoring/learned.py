@@ -149,8 +149,8 @@ class Learner:
         return None if model is None else model.judge.standing()
 
     def standings(self) -> dict[tuple[str, str], Standing]:
-        """Of every programme and language that was taught."""
-        return {key: model.judge.standing() for key, model in self._models.items()}
+        """Of every programme and language that was taught. Another thread may be teaching."""
+        return {key: model.judge.standing() for key, model in [*self._models.items()]}
 
     def alert_at(self, context: Context) -> float:
         """Where the learned one alone would alert, in this programme and language."""

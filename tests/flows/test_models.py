@@ -163,6 +163,19 @@ def test_an_outcome_teaches_by_what_the_customer_said_last(shelf: ModelShelf) ->
     assert risk(shelf.open(newest(pupil)), BAD) > 0.8
 
 
+def test_the_figures_tell_the_learned_risk_from_vaders_and_what_say_it_has(shelf: ModelShelf) -> None:
+    pupil = learning(shelf)
+    stream(pupil)
+    (standing,) = pupil.standings().values()
+    assert standing.weight > 0
+    registry = CollectorRegistry()
+    registry.register(LearningFigures(pupil))
+    where = {"programme": "default", "language": "en"}
+    assert registry.get_sample_value("tocsin_risk_auc", {**where, "scorer": "learned"}) == standing.learned_auc
+    assert registry.get_sample_value("tocsin_risk_auc", {**where, "scorer": "vader"}) == standing.vader_auc
+    assert registry.get_sample_value("tocsin_risk_learned_weight", where) == standing.weight
+
+
 def test_what_there_is_no_room_for_is_dropped_and_counted(shelf: ModelShelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.learning.WAITING", 10)
     pupil = learning(shelf)
