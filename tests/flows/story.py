@@ -98,6 +98,35 @@ WINDOWS = """
 """
 """Rules with memory, for the end of the set."""
 
+MORE_WINDOWS = """
+  - id: brisk
+    title: Responses come fast
+    when: {all: ['has(scores.nps)']}
+    window: {kind: rate, by: programme, per_hour: 60, within: 4m, late: 20s}
+    case: {type: systemic-rate, owner: duty}
+  - id: silent
+    title: Nobody says anything
+    when: {all: ['has(scores.nps)']}
+    window: {kind: absence, by: programme, longer_than: 3m, late: 20s}
+    case: {type: systemic-silence, owner: duty, clocks: {resolve: {within: 5m, escalate: [{to: head}]}}}
+  - id: unheard-of
+    title: A channel that was never seen
+    when: {all: ['channel != ""']}
+    window: {kind: new_value, by: none, value: channel, learn: 2m, late: 20s}
+    case: {type: systemic-new, owner: duty}
+  - id: falls
+    title: A customer's score falls
+    when: {all: ['has(scores.nps)']}
+    window: {kind: change, by: customer, score: scores.nps, falls: 4, within: 10m, late: 20s}
+    case: {type: falling, owner: lead, clocks: {resolve: {within: 5m}}}
+  - id: mended
+    title: A complaint, and then a good word
+    when: {all: ['bands.nps == "detractor"']}
+    window: {kind: sequence, by: customer, then: {all: ['text.contains("well")']}, within: 6m, late: 20s}
+    case: {type: mended, owner: lead}
+"""
+"""Of the kinds that `WINDOWS` has none of; but for `spike`, which takes days to learn what is usual."""
+
 NOTICES = """
 notices:
   group: {by: [rule], wait: 20s, interval: 2m}

@@ -21,7 +21,21 @@ from feedback.metrics import STANDARD
 from feedback.records import Envelope
 from flows.books import Book
 from flows.virtual import VirtualEngine
-from tests.flows.story import NOTICES, SHARDS, START, WINDOWS, Store, World, action, book, envelope, response, run, said
+from tests.flows.story import (
+    MORE_WINDOWS,
+    NOTICES,
+    SHARDS,
+    START,
+    WINDOWS,
+    Store,
+    World,
+    action,
+    book,
+    envelope,
+    response,
+    run,
+    said,
+)
 
 END = Instant(START + 1200)
 """Both drivers have gone past it; what becomes true later, one of them may not have reached."""
@@ -29,6 +43,8 @@ ALL_RULES = book(WINDOWS)
 """Rules with memory among them, which count over all customers."""
 QUIETER = book(WINDOWS + NOTICES)
 """The same, with notices that are grouped, held back and told in digests."""
+OTHER_KINDS = book(MORE_WINDOWS)
+"""The other kinds of rules with memory."""
 CUSTOMERS = ("c1", "c2", "c3", None)
 TEXTS = ("", "late again", "all well", "fine, but late")
 OUTCOME = {"problem": "p", "action_taken": "a", "customer_told": "yes", "satisfied": "no"}
@@ -67,7 +83,8 @@ def histories(draw: st.DrawFn) -> list[Envelope]:
             made.append(envelope(number, at, {"scores": {"nps": 11}}))
         elif what == "response" or not heard:
             customer = draw(st.sampled_from(CUSTOMERS))
-            made.append(response(number, at, nps=nps, text=text, customer=customer))
+            channel = draw(st.sampled_from(("sms", "web", "post")))
+            made.append(response(number, at, nps=nps, text=text, customer=customer, channel=channel))
             heard.append((customer or f"anonymous story {number}", number))
         elif what == "again":
             customer, first = draw(st.sampled_from(heard))
@@ -109,7 +126,7 @@ def facts(events: list[Event]) -> dict[str, tuple[Any, ...]]:
 EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-RULES = pytest.mark.parametrize("rules", [ALL_RULES, QUIETER], ids=["loud", "quiet"])
+RULES = pytest.mark.parametrize("rules", [ALL_RULES, QUIETER, OTHER_KINDS], ids=["loud", "quiet", "others"])
 
 
 @RULES
@@ -120,6 +137,9 @@ def test_the_flow_says_what_virtual_time_says(rules: Book, workers: int, envelop
     expected = virtual(envelopes, rules)
     event(f"{len(expected) // 10 * 10} events or more")
     event(f"systemic cases: {sum(said[0] == 'case.opened' and 'alert' in said[4] for said in expected.values())}")
+    for one in expected.values():
+        if "alert" in one[4] and one[0] == "case.opened":
+            event(f"alert of {one[4]['rules'][0]['id']}")
     event(f"digests: {sum(said[0] == 'notice.digest' for said in expected.values())}")
     assert flowed(envelopes, workers, rules) == expected
 
