@@ -6,7 +6,7 @@ The response comes from a file, or from the record of an engine: its cases, its 
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def answer(settings: Settings, asked: str, rules: str) -> Row:
     if asked == "-" or Path(asked).is_file():
         raw = sys.stdin.buffer.read() if asked == "-" else Path(asked).read_bytes()
         response = _decode(settings, raw, time.time(), "default", "explain")
-        return {**_judged(explain(book, response)), "cases": [], "alerts": []}
+        return {**judged(explain(book, response)), "cases": [], "alerts": []}
     with redis_at(settings) as url:
         records = Records(url, vault_at(settings.vault))
         found = _from_record(settings, records, asked)
@@ -65,7 +65,7 @@ def answer(settings: Settings, asked: str, rules: str) -> Row:
         for letter in dead:
             if letter["id"] in ids:
                 ids[letter["id"]].setdefault("undelivered", []).append(f"{letter['endpoint']}: {letter['reason']}")
-    return {**_judged(explain(book, found)), "cases": cases, "alerts": alerts}
+    return {**judged(explain(book, found)), "cases": cases, "alerts": alerts}
 
 
 def _decode(settings: Settings, raw: bytes, received_at: float, programme: str, source: str) -> Response:
@@ -122,7 +122,7 @@ def _id_of(raw: bytes) -> str:
     return str(record.get("id")) if isinstance(record, dict) else ""
 
 
-def _judged(explained: Explained) -> Row:
+def judged(explained: Explained) -> Row:
     plain: Row = msgspec.to_builtins(explained)
     return plain
 
@@ -146,23 +146,26 @@ def _case(records: Records, programme: str, case: str) -> Row | None:
     if record is None:
         return None
     events = [records.read(event) for event in (*record["log"], *record["notices"])]
+    held = any(event["type"] == "tocsin.notice.held" for event in events)
+    return case_row(record, events, records.newest(programme, ("tocsin.notice.digest",), KEPT_S) if held else ())
+
+
+def case_row(record: Row, events: Sequence[Row], digests: Iterable[Row]) -> Row:
+    """A case as it stands (*record*), what its *events* told, and in which of *digests* what was held back was told."""
     told = [_told(event) for event in events if event["type"].removeprefix("tocsin.") in _TELLING]
     waited = {(one["group"], one["number"]): one for one in told if one["type"] == "notice.held"}
-    if waited:
-        for digest in records.newest(programme, ("tocsin.notice.digest",), KEPT_S):
-            for (group, number), one in waited.items():
-                data = digest["data"]
-                if data["group"] == group and any(first <= number <= last for first, last in data["numbers"]):
-                    one["digest"] = {"at": digest["time"], "event": digest["id"], "count": data["count"]}
-    reason = next(
-        (e["data"]["reason"] for e in events if e["type"] == "tocsin.case.opened" and "reason" in e["data"]), ""
-    )
+    for digest in digests:
+        for (group, number), one in waited.items():
+            data = digest["data"]
+            if data["group"] == group and any(first <= number <= last for first, last in data["numbers"]):
+                one["digest"] = {"at": digest["time"], "event": digest["id"], "count": data["count"]}
+    reasons = (e["data"]["reason"] for e in events if e["type"] == "tocsin.case.opened" and "reason" in e["data"])
     return {
-        "id": case,
+        "id": record["id"],
         "status": record["status"],
         "owner": record["owner"],
         "rules": record["rules"],
-        "reason": reason,
+        "reason": next(reasons, ""),
         "told": told,
     }
 
@@ -199,6 +202,8 @@ def lines(found: Row) -> Iterator[str]:
         yield "rules with memory"
     for rule in found["windows"]:
         yield f"  {rule['outcome'].replace('_', ' '):<15}{rule['rule']} @{rule['version']}: {rule['words']}"
+        for held in rule.get("held", ()):
+            yield f"    {held}"
     for case in (*found["cases"], *found["alerts"]):
         yield ""
         opened = ", ".join(f"{rule['id']} @{rule['version']}" for rule in case["rules"])

@@ -19,6 +19,7 @@ from rich.text import Text
 from connectors.records import Records
 from connectors.vault import vault_at
 from console import explain as explain_
+from console import explain_history
 from console import replay as replay_
 from feedback.instants import Instant, parse_instant
 from flows.engine import redis_at
@@ -88,6 +89,9 @@ def tell_stories(
 
 def explain(
     response: Annotated[str, typer.Argument(help="A JSON file, - (standard input), or the id of one that was heard.")],
+    history: Annotated[
+        Path | None, typer.Option(help="Tell it again among all of this history, as replay reads it; then an id.")
+    ] = None,
     rules: ChoiceOption = "",
     settings_file: SettingsOption = None,
     state: StateOption = None,
@@ -101,8 +105,11 @@ def explain(
     settings = load(settings_file)
     settings = msgspec.structs.replace(settings, state=state or settings.state, redis=redis or settings.redis)
     try:
-        found = explain_.answer(settings, response, rules)
-    except explain_.ExplainError as error:
+        if history is not None:
+            found = explain_history.answer(settings, response, history, rules)
+        else:
+            found = explain_.answer(settings, response, rules)
+    except (explain_.ExplainError, replay_.ReplayError) as error:
         say.print(Text(str(error)))
         raise typer.Exit(1) from None
     if as_json:

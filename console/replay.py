@@ -54,7 +54,7 @@ def answer(
         raise ReplayError(f"programme {programme} is not declared in {settings.file}; there are: {', '.join(sets)}")
     book = book_of(rules, settings.rules, sets, settings.metrics)
     other = book_of(compare, settings.rules, sets, settings.metrics) if compare else None
-    rows, size = _rows(settings, path, tell)
+    rows, size = rows_of(settings, path, tell)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -99,7 +99,7 @@ def answer(
     return Answer(found=found, history=counts)
 
 
-def _rows(settings: Settings, path: Path, tell: Callable[[str], None]) -> tuple[Any, int]:
+def rows_of(settings: Settings, path: Path, tell: Callable[[str], None]) -> tuple[Any, int]:
     """What reads *path*, and its bytes; None for a journal."""
     if path.is_dir():
         segments = list(path.glob("*.journal"))

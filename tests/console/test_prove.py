@@ -94,6 +94,33 @@ def test_a_response_that_the_engine_would_reject_is_said_to_be(tmp_path: Path) -
     assert (done.returncode, "score_out_of_range" in done.stderr) == (1, True)
 
 
+def test_a_response_of_a_history_is_explained_among_all_the_others(tmp_path: Path) -> None:
+    records = [
+        {
+            "id": f"r{n}", "customer": f"c{n}", "occurred_at": f"2026-02-03T10:0{n}:00Z", "language": "en",
+            "scores": {"nps": 1}, "attributes": {"site": "Hull" if n != 1 else "Leeds"},
+        }
+        for n in range(7)
+    ]  # fmt: skip
+    (tmp_path / "h.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    done = tocsin(tmp_path, "explain", "r4", "--history", "h.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    held = {rule["rule"]: rule["held"] for rule in found["windows"] if rule["outcome"] == "counts"}
+    assert held["detractors-at-a-site"] == [
+        "3 others had counted there in the 1h before it, the last at 2026-02-03T10:03:00Z"
+    ]
+    (case,), (alert,) = found["cases"], found["alerts"]
+    assert [rule["id"] for rule in case["rules"]] == ["instant-detractor"]
+    assert "case.opened" in {told["type"] for told in case["told"]}
+    assert [rule["id"] for rule in alert["rules"]] == ["detractors-at-a-site"]
+    assert alert["counted"]["count"] == 5  # with r5, the fifth at that site, which raised it
+    shown = tocsin(tmp_path, "explain", "r4", "--history", "h.jsonl").stdout
+    assert "    3 others had counted there" in shown
+    unknown = tocsin(tmp_path, "explain", "r9", "--history", "h.jsonl")
+    assert (unknown.returncode, "holds no response of the id r9" in unknown.stderr) == (1, True)
+
+
 HISTORY = [
     {"id": "2", "customer": "c2", "occurred_at": "2026-02-03T10:00:00Z", "language": "en", "scores": {"nps": 6}},
     {"id": "1", "customer": "c1", "occurred_at": "2026-02-02T10:00:00Z", "language": "en", "scores": {"nps": 2}},
