@@ -7,6 +7,7 @@ changes, clocks and themes of the rules, and ids of people on a roster: what som
 
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from cases.events import Event
@@ -14,7 +15,7 @@ from connectors.records import Records
 from feedback.instants import parse_instant
 
 NAMES = 200
-"""Clocks and themes of one programme that have a label of their own; the others are counted together as `other`."""
+"""Clocks, themes and versions of rules of one programme that have a label of their own; the others are `other`."""
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 TAKEN_SECONDS = (
     MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, DAY, 2 * DAY, 3 * DAY, 5 * DAY,
@@ -38,6 +39,27 @@ CHANGES = {
 """Event type to the change that is counted."""
 SINCE_OPENED = frozenset({"acknowledged", "resolved", "closed"})
 """Changes of which the time since the case opened is measured."""
+
+
+class _Rule(msgspec.Struct):
+    id: str
+    version: str
+
+
+class _Case(msgspec.Struct):
+    rules: list[_Rule] = []
+
+
+_record = msgspec.json.Decoder(_Case).decode
+_ENDS = {"case.opened": "opened", "case.closed": "closed", "case.invalidated": "invalidated"}
+
+
+def _outcome(event: Event) -> str:
+    """What *event* tells of the rules that opened its case; empty for nothing."""
+    if event.type == "case.updated":
+        corrected = event.data.get("correction")
+        return "corrected" if corrected and corrected.get("field", "priority") != "priority" else ""
+    return _ENDS.get(event.type, "")
 
 
 class CaseMetrics:
@@ -71,6 +93,13 @@ class CaseMetrics:
             ["programme", "theme"],
             registry=registry,
         )
+        self._rules = Counter(
+            "tocsin_rule_cases",
+            "By rule and version: cases that it opened; and of those that it opened or joined, the closed, the "
+            "invalidated and those with a label corrected. The last two are false alarms.",
+            ["programme", "rule", "version", "outcome"],
+            registry=registry,
+        )
         self._names: dict[tuple[str, str], set[str]] = {}
         for programme in programmes:
             for change in CHANGES.values():
@@ -80,6 +109,9 @@ class CaseMetrics:
 
     def note(self, event: Event) -> None:
         """*event* became readable."""
+        outcome = _outcome(event)
+        if outcome:
+            self._note_rules(event, outcome)
         change = CHANGES.get(event.type)
         if change is not None:
             self._changes.labels(event.programme, change).inc()
@@ -93,6 +125,15 @@ class CaseMetrics:
             clock = self._name(event.programme, "clock", event.data["clock"])
             taken = event.time - parse_instant(event.data["started_at"])
             self._met.labels(event.programme, clock).observe(max(0.0, taken))
+
+    def _note_rules(self, event: Event, outcome: str) -> None:
+        """An opening says its rules; of an end the case's record has them, with those that joined."""
+        rules = event.data.get("rules", ()) if outcome == "opened" else _record(event.record or b"{}").rules
+        for rule in rules:
+            id_, version = (rule["id"], rule["version"]) if isinstance(rule, dict) else (rule.id, rule.version)
+            if self._name(event.programme, "rule", f"{id_} {version}") == "other":
+                id_, version = "other", ""
+            self._rules.labels(event.programme, id_, version, outcome).inc()
 
     def _name(self, programme: str, kind: str, name: str) -> str:
         names = self._names.setdefault((programme, kind), set())

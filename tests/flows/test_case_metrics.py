@@ -37,6 +37,30 @@ def test_every_change_of_a_case_is_counted_once() -> None:
         assert registry.get_sample_value("tocsin_case_changes_total", labels) == said[change] > 0
 
 
+def test_false_alarms_are_counted_by_the_rule_and_version_that_raised_them() -> None:
+    registry = CollectorRegistry()
+    metrics = CaseMetrics(registry)
+    wanted: Counter[tuple[str, str, str]] = Counter()
+    for event in EVENTS:
+        metrics.note(event)
+        if event.type == "case.opened":
+            wanted.update((rule["id"], rule["version"], "opened") for rule in event.data["rules"])
+        elif event.type in ("case.invalidated", "case.closed"):
+            rules = msgspec.json.decode(event.record or b"")["rules"]
+            wanted.update((rule["id"], rule["version"], event.type.removeprefix("case.")) for rule in rules)
+        elif event.data.get("correction", {}).get("field", "priority") != "priority":
+            rules = msgspec.json.decode(event.record or b"")["rules"]
+            wanted.update((rule["id"], rule["version"], "corrected") for rule in rules)
+    said = {
+        (sample.labels["rule"], sample.labels["version"], sample.labels["outcome"]): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.name == "tocsin_rule_cases_total"
+    }
+    assert said == wanted
+    assert {outcome for _, _, outcome in said} >= {"opened", "closed", "invalidated"}
+
+
 def test_ages_and_times_of_clocks_are_those_of_the_events() -> None:
     registry = CollectorRegistry()
     metrics = CaseMetrics(registry)
