@@ -6,7 +6,8 @@ Every method is one script or one read, safe to repeat, so `Link.patiently` may 
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from hashlib import sha1
 from typing import Any, Literal, TypeVar
 
@@ -206,6 +207,16 @@ class DeliveryQueue:
         self._events = keys.events
         stem = keys.stem + "deliveries:"
         self._keys = (stem + "holder", self._events, stem + "dead")
+
+    @asynccontextmanager
+    async def on_one_connection(self) -> "AsyncIterator[DeliveryQueue]":
+        """The same queue on a connection of its own, so that each time it breaks a call says so.
+
+        A pool puts a new connection in the place of one that died while it lay unused, and says nothing; Redis may have
+        come back without the end of its file in between.
+        """
+        async with self._client.client() as client:
+            yield DeliveryQueue(client, self.programme, self._token)
 
     async def hold(self) -> bool:
         """Take or renew the hold; False while another process has it."""

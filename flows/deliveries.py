@@ -286,29 +286,32 @@ class _Flow:
         oldest_s = max((e.max_age_s for e in endpoints), default=0.0)
         after: Literal["0", ">"] = "0"
 
-        async def read() -> list[Incoming | Poison]:
+        async def move(inlet: DeliveryQueue) -> list[Incoming | Poison]:
             nonlocal after
             start_ms = int((self._now() - min(oldest_s, FIRST_LOOK_BACK_S)) * 1000)
             try:
-                return await queue.read(after, start_ms)
+                entries = await inlet.read(after, start_ms)
+                items = [(e, () if e.history else names(e.type)) for e in entries if isinstance(e, Incoming)]
+                if entries:
+                    await inlet.take_in(items, [e for e in entries if isinstance(e, Poison)])
             except (RedisError, OSError):
-                after = "0"  # the reply may be lost: what was in it comes before anything newer
+                # The reply may be lost, or Redis may have lost what it had taken: begin with what was read and is not
+                # acknowledged. It comes before anything newer, and before what is in hand.
+                after = "0"
                 raise
-
-        while not ending():
-            entries = await self._link.patiently(read)
-            if not entries:
-                # Quiet: look whether something was read and its reply lost, then wait for what is new.
-                after = ">" if after == "0" else "0"
-                continue
-            items = [(e, () if e.history else names(e.type)) for e in entries if isinstance(e, Incoming)]
-            poison = [e for e in entries if isinstance(e, Poison)]
-            await self._link.patiently(partial(queue.take_in, items, poison))
-            for bad in poison:
-                log.error("delivery.poisoned", programme=queue.programme, entry=bad.stream_id, reason=bad.reason)
-                self._metrics.died("", bad.reason)
             for name in {name for _, wanted in items for name in wanted}:
                 couriers[name].wake()
+            return entries
+
+        async with queue.on_one_connection() as inlet:
+            while not ending():
+                entries = await self._link.patiently(partial(move, inlet))
+                if not entries:
+                    # Quiet: look whether something was read and its reply lost, then wait for what is new.
+                    after = ">" if after == "0" else "0"
+                for bad in (e for e in entries if isinstance(e, Poison)):
+                    log.error("delivery.poisoned", programme=queue.programme, entry=bad.stream_id, reason=bad.reason)
+                    self._metrics.died("", bad.reason)
 
 
 async def _stopped(stop: asyncio.Event, within_s: float) -> bool:

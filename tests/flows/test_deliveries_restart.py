@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -259,6 +259,39 @@ async def test_redis_going_away_and_coming_back_loses_nothing(tmp_path: Path) ->
     await w.client.aclose()
     await asyncio.to_thread(running.stop)
     assert r.ids == ["e-1", "e-2", "e-3"]
+
+
+@told
+async def test_redis_coming_back_at_once_without_its_newest_breaks_no_order(
+    log: ValkeyServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after it queued what was read, and up again with a file that ends before that, between two commands."""
+    taken_in, lost = DeliveryQueue.take_in, False
+
+    async def takes_and_loses(
+        self: DeliveryQueue, items: Sequence[tuple[Incoming, Sequence[str]]], poison: Sequence[Poison]
+    ) -> int:
+        nonlocal lost
+        done = await taken_in(self, items, poison)
+        if not lost:
+            lost = True
+            ids = [item.stream_id for item, _ in items]
+            await w.command("XCLAIM", KEYS.events, "deliveries", "deliveries", 0, *ids, "FORCE")
+            await w.command("DEL", *await w.command("KEYS", f"{KEYS.stem}deliveries:to:*"))
+            await w.command("CLIENT", "KILL", "TYPE", "normal")
+            await w.say("e-3", "c-1-a", 3)
+        return done
+
+    async with world(log) as w, receiver() as r:
+        await w.say("e-1", "c-1-a", 1)
+        await w.say("e-2", "c-1-a", 2)
+        monkeypatch.setattr(DeliveryQueue, "take_in", takes_and_loses)
+        async with w.flow(endpoint(r.url)):
+            await until(lambda: "e-3" in r.ids)
+            await w.settled("crm")
+
+        assert lost
+        assert list(dict.fromkeys(r.ids)) == ["e-1", "e-2", "e-3"]
 
 
 @told

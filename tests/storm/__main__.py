@@ -379,6 +379,10 @@ def main() -> int:
     if well and not asked.keep:
         shutil.rmtree(folder)
     else:
+        kept = {"webhooks.jsonl": storm.receiver.got, "stream.jsonl": events}
+        kept |= {f"wiped{place}.jsonl": past for place, past in enumerate(storm.wiped, 1)}
+        for name, lines in kept.items():
+            (folder / name).write_bytes(msgspec.json.Encoder().encode_lines(lines))
         print(f"everything is kept in {folder}", file=sys.stderr)
     return 0 if well else 1
 
