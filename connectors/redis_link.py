@@ -5,6 +5,7 @@ that was heard but not answered must be repeated by somebody who knows that it i
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -19,6 +20,21 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+
+
+def shown(url: str) -> str:
+    """*url* for people: without its password, and without what follows the database."""
+    parts = urlsplit(url)
+    user = f"{parts.username}@" if parts.username else ""
+    return f"{parts.scheme}://{user}{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def trouble(error: RedisError) -> str:
+    """What *error* of a first call means, and whose turn it is."""
+    why = str(error).rstrip(".")
+    if isinstance(error, AuthenticationError):
+        return f"it refused the user or the password ({why}). Put the right ones into TOCSIN_REDIS_URL"
+    return f"{why}. Is it running, and is --redis or TOCSIN_REDIS_URL right?"
 
 
 class StoreError(Exception):

@@ -4,6 +4,7 @@ A process, so that nothing it meets (a receiver that hangs, a crash) reaches the
 after a pause that grows. Where a supervisor does this already (systemd, Kubernetes), `--no-deliver` leaves it out.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -18,9 +19,13 @@ STOP_S = 20.0
 class Beside:
     """Keeps one child process running until `close`."""
 
-    def __init__(self, words: Sequence[str], tell: Callable[[str], None]) -> None:
-        """*words* are the command line after `tocsin`; *tell* hears of a child that died."""
+    def __init__(self, words: Sequence[str], tell: Callable[[str], None], *, redis: str) -> None:
+        """*words* are the command line after `tocsin`; *tell* hears of a child that died.
+
+        *redis*, the URL, goes by the environment: a command line is for everybody on the machine to read.
+        """
         self._command = [sys.executable, "-c", "from console.cli import main; main()", *words]
+        self._environ = {**os.environ, "TOCSIN_REDIS_URL": redis}
         self._tell = tell
         self._over = Event()
         self._child: subprocess.Popen[bytes] | None = None
@@ -32,7 +37,9 @@ class Beside:
         while not self._over.is_set():
             # In a group of its own: Ctrl-C at the terminal is for the engine, which then stops this one.
             # Its standard input ends with us, however we end: nobody is left to stop it after a kill -9.
-            self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, start_new_session=True)
+            self._child = subprocess.Popen(
+                self._command, env=self._environ, stdin=subprocess.PIPE, start_new_session=True
+            )
             calm = not self._wait(CALM_S)
             if calm:
                 self._wait(None)

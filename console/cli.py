@@ -23,6 +23,7 @@ from cases.sealing import UnknownVault
 from connectors.embedded import EmbeddedError
 from connectors.key_store import UnknownKey
 from connectors.records import Records, RedisError, StoreClosed
+from connectors.redis_link import shown, trouble
 from connectors.stdout import StdoutSink
 from connectors.vault import VaultError, vault_at
 from console import backfill, learned, pausing, prove, silencing, topics
@@ -93,7 +94,7 @@ def main() -> None:
     except StoreClosed as error:
         fail(str(error), 1)
     except RedisError as error:
-        fail(f"Redis cannot be used: {error}. Is it running, and is --redis right?", 2)
+        fail(f"Redis cannot be used: {trouble(error)}", 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -199,9 +200,9 @@ def run(
     beside: list[Beside] = []
 
     def started(running: Running) -> None:
-        if lane <= 0 and deliver and serves and (words := lanes_.deliver_words(settings, running.redis)):
-            beside.append(Beside(words, note))
-        where = running.redis if settings.redis else f"the embedded server at {running.redis}"
+        if lane <= 0 and deliver and serves and (words := lanes_.deliver_words(settings)):
+            beside.append(Beside(words, note, redis=running.redis))
+        where = shown(running.redis) if settings.redis else f"the embedded server at {running.redis}"
         note(f"tocsin {VERSION}: events go to {where}; metrics at http://127.0.0.1:{running.health_port}/metrics")
 
     sinks = [] if output == "none" else [StdoutSink(json=output == "jsonl")]

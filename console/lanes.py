@@ -40,12 +40,12 @@ def with_lanes(settings: Settings, *, processes: int, lane: int, lanes: int) -> 
     return msgspec.structs.replace(settings, engine=msgspec.structs.replace(settings.engine, lanes=asked))
 
 
-def deliver_words(settings: Settings, url: str) -> list[str]:
+def deliver_words(settings: Settings) -> list[str]:
     """The command line of the second flow; empty where nobody is to be told of events."""
     if not (settings.endpoints or settings.targets):
         return []
     port = ["--metrics-port", "0"] if settings.metrics_port == 0 else []
-    where = ["--settings", str(settings.file), "--state", str(settings.state), "--redis", url]
+    where = ["--settings", str(settings.file), "--state", str(settings.state)]
     return ["deliver", "--stop-with-stdin", *where, *port]
 
 
@@ -53,8 +53,8 @@ def deliver_words(settings: Settings, url: str) -> list[str]:
 def delivering(settings: Settings, tell: Tell, *, wanted: bool) -> Iterator[str]:
     """The URL of the Redis that every lane uses; with *wanted* the second flow goes on beside."""
     with redis_at(settings) as url:
-        words = deliver_words(settings, url) if wanted else []
-        beside = Beside(words, tell) if words else None
+        words = deliver_words(settings) if wanted else []
+        beside = Beside(words, tell, redis=url) if words else None
         try:
             yield url
         finally:
@@ -74,9 +74,10 @@ def supervise(
     commands = {
         lane: (
             [*ENGINE, "run", "--lane", str(lane), "--lanes", str(lanes), "--stop-with-stdin", "--no-deliver",
-             "--settings", str(settings.file), "--state", str(base), "--redis", url, *words],
+             "--settings", str(settings.file), "--state", str(base), *words],
             {
                 **os.environ,
+                "TOCSIN_REDIS_URL": url,  # not a word of the command, which everybody on the machine may read
                 "TOCSIN_METRICS_PORT": str(port_of(settings.metrics_port, lane)),
                 "TOCSIN_METRICS_HOST": "127.0.0.1",  # the supervisor's page has them all
             },

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -50,14 +51,14 @@ def receiver() -> Iterator[Receiver]:
     thread.join()
 
 
-def children_of(pid: int) -> list[int]:
-    """Processes that *pid* started, the embedded server's aside."""
+def children_of(pid: int, word: bytes = b"deliver") -> list[int]:
+    """Processes that *pid* started whose command line has *word*."""
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            command = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
-            if b"deliver" in command:
-                found.append(int(child))
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread, or a child, that just ended
+            for child in (task / "children").read_text().split():
+                if word in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                    found.append(int(child))
     return found
 
 
