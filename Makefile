@@ -15,11 +15,11 @@ help: ## what can be done here
 
 setup: .venv/.ready ## a virtual environment with everything, at .venv
 
-.venv/.ready: requirements.lock pyproject.toml
+.venv/.ready: requirements-dev.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Tocsin needs Python 3.11 or 3.12 (Bytewax has no wheel past 3.12); name one with PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup ## sample feedback through everything, live (ARGS="--seconds 15" ends by itself)
@@ -92,10 +92,18 @@ bench-rules: setup ## a response judged by 10, 100 and 1,000 rules; a step of a 
 bench: setup ## every benchmark that needs no data and no other engine
 	@for b in $(filter-out %/bench_quality.py %/bench_peers.py %/bench_scale.py,$(wildcard benchmarks/bench_*.py)); do echo "== $$b"; $(BIN)/python -m benchmarks.$$(basename $$b .py) || exit 1; done
 
-lock: ## resolve the dependencies afresh into requirements.lock
-	rm -rf .venv && $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -e '.[dev]'
-	$(BIN)/pip freeze --exclude-editable > requirements.lock
+LOCKED = build/lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade pyproject.toml -
+
+build/lock/bin/uv:
+	$(PYTHON) -m venv build/lock && build/lock/bin/pip install -q --disable-pip-version-check uv==0.13.9
+
+lock: build/lock/bin/uv ## resolve the dependencies afresh, with hashes: requirements.lock to run, requirements-dev.lock for everything
+	echo 'setuptools>=77' | $(LOCKED) --extra dev -o requirements-dev.lock
+	echo 'setuptools>=77' | $(LOCKED) -c requirements-dev.lock -o requirements.lock
+
+audit: ## ask the Python advisory database about every locked package; needs a network that reaches pypi.org
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv build/audit && build/audit/bin/pip install -q --disable-pip-version-check pip-audit==2.10.1; }
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-dev.lock
 
 pin: setup ## digests for the base images of docker-compose.yml and deploy/, from their registries
 	$(BIN)/python deploy/pin.py
