@@ -67,7 +67,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """Which case a response has, as far as this process knows."""
 
 
-class Entry(msgspec.Struct, array_like=True):
+class Entry(msgspec.Struct, array_like=True, gc=False):
     """One case in the drawer: what must be known without unpacking it, and the packed rest."""
 
     id: CaseId
@@ -108,14 +108,18 @@ class Drawer(msgspec.Struct, array_like=True):
 class Stepped(msgspec.Struct, frozen=True):
     """What a step leaves behind."""
 
-    body: bytes | None
-    """None when the drawer is empty: forget the key."""
+    drawer: Drawer
     events: list[Event]
     wake_at: Instant | None
     knows: list[Known]
     """All the responses that a case here remembers."""
     erased: list[Erased]
     """`Drawer.erased`, as it stands."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The drawer as it is stored; None when it is empty: forget the key."""
+        return pack(self.drawer)
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -126,6 +130,11 @@ _plain = msgspec.json.Encoder(order="deterministic").encode
 
 def unpack(body: bytes | None) -> Drawer:
     return _decode(body) if body else Drawer([])
+
+
+def pack(drawer: Drawer) -> bytes | None:
+    """What `unpack` reads; None of a drawer that is empty."""
+    return _encode(drawer) if drawer.entries or drawer.erased else None
 
 
 def upgrade(version: int, body: bytes | None) -> bytes | None:
@@ -148,20 +157,22 @@ def _summary(drawer: Drawer) -> tuple[Instant | None, list[Known], list[Erased]]
     return wake, knows, drawer.erased
 
 
-def step(shard: int, body: bytes | None, items: Sequence[Item]) -> Stepped:
-    """Apply *items* in order to the drawer stored as *body*. Never raises for what an item says."""
-    stored = unpack(body)
-    drawer = _Drawer(shard, stored)
+def step(shard: int, stored: bytes | Drawer | None, items: Sequence[Item], *, alike: bool = True) -> Stepped:
+    """Apply *items* in order to a drawer, as it is stored or unpacked. Never raises for what an item says.
+
+    A drawer that is given unpacked is taken over. Without *alike* its cases are not made small: it is never stored.
+    """
+    drawer = _Drawer(shard, stored if isinstance(stored, Drawer) else unpack(stored), alike)
     for item in items:
         drawer.take(item)
     left = Drawer(drawer.entries, drawer.erased, drawer.like if drawer.entries else b"")
     wake, knows, erased = _summary(left)
-    return Stepped(_encode(left) if left.entries or left.erased else None, drawer.events, wake, knows, erased)
+    return Stepped(left, drawer.events, wake, knows, erased)
 
 
 class _Drawer:
-    def __init__(self, shard: int, stored: Drawer) -> None:
-        self.shard = shard
+    def __init__(self, shard: int, stored: Drawer, alike: bool) -> None:
+        self.shard, self.alike = shard, alike
         self.entries, self.erased, self.like = stored.entries, stored.erased, stored.like
         self.events: list[Event] = []
 
@@ -487,7 +498,7 @@ class _Drawer:
 
     def _keep(self, entry: Entry, telling: Telling) -> None:
         said = telling.finish()
-        if not self.like and len(self.entries) >= FEW:
+        if self.alike and not self.like and len(self.entries) >= FEW:
             self.like = cases.sample(telling.case)
         entry.packed = cases.pack(telling.case, telling.moment.keys, self.like)
         entry.open = telling.case.is_open

@@ -5,6 +5,7 @@ shard, so that an action finds its way without knowing the customer.
 """
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NewType
 
@@ -20,7 +21,9 @@ _CASE_ID = re.compile(r"c-(\d{1,5})-([0-9a-f]{12})", re.ASCII)
 
 def _digest(size: int, parts: tuple[str, ...]) -> bytes:
     # The separator cannot be written in a part's place: lengths go first.
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    text = ""
+    for part in parts:  # a generator for join costs half as much again, and this runs eight times a response
+        text += f"{len(part)}:{part}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
@@ -34,6 +37,7 @@ def shard_key(shard: int) -> str:
     return f"{shard:05d}"
 
 
+@lru_cache(maxsize=256)  # the facts of one response, and its case, ask for the same
 def response_key(programme: str, source: str, id_: str) -> int:
     """64 bits that stand for one response wherever cases remember it."""
     return int.from_bytes(_digest(8, (programme, source, id_)), "big")

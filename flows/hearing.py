@@ -36,7 +36,7 @@ from flows.spikes import Noted, Scout
 from flows.suspects import Suspects
 from flows.timetable import LEARNING, InForce, Timetable
 from flows.watching import Watch, Windows, as_remembered, watch_key
-from rules.judge import judge
+from rules.judge import context_of, judge
 from rules.kinds import WindowFact
 from rules.kinds.drawer import drawer_of
 from rules.model import RuleFailure
@@ -316,18 +316,20 @@ class Hearing:
                 return
         book = self.book
         reading = book.reader(response.programme).read(response)
+        rules = book.sets[response.programme]
         if self._pupil is not None:
             self._pupil.heard(response, reading)
         if self._scout is not None:
             self._scout.note(response, reading, seen_at)
-        if book.sets[response.programme].asks_learned:
+        if rules.asks_learned:
             reading = self._models_at(response.received_at).read(response, reading)
-        judgement = judge(book.sets[response.programme], response, reading)
+        context = context_of(rules, response, reading)
+        judgement = judge(rules, response, reading, context)
         if response.history:  # what the law asks for does not lapse because it was overlooked
             fired, judgement = judgement.triggers, judgement.statutory()
             self.withheld.update(trigger.rule for trigger in fired if trigger not in judgement.triggers)
         if self._windows.by_id:
-            watched = watch(book.sets[response.programme], response, reading)
+            watched = watch(rules, response, reading, context=context)
             failures = (*judgement.failures, *watched.failures)
             heard += self._count(watched.facts, response, seen_at)
         else:

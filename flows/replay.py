@@ -175,7 +175,9 @@ class Side:
     ) -> None:
         self.book, self._models = book, models
         self.decoder = Decoder(metrics, frozenset(book.sets))
-        self.engine = VirtualEngine(book, self.decoder, start=start, shard_count=shards, models=models, spikes=spikes)
+        self.engine = VirtualEngine(
+            book, self.decoder, start=start, shard_count=shards, models=models, spikes=spikes, stores=False
+        )
         self.tally = Tally()
 
     def hear(self, envelope: Envelope) -> list[Event]:

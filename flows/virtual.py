@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from cases import shard as shards
 from cases.events import Event
-from cases.shard import Item, Known
+from cases.shard import Drawer, Item, Known
 from feedback.decode import Decoder
 from feedback.ids import DEFAULT_SHARDS
 from feedback.instants import Instant
@@ -74,15 +74,18 @@ class VirtualEngine:
         erasures: Erasures | None = None,
         models: Models | None = None,
         spikes: SpikeSettings | None = None,
+        stores: bool = True,
     ) -> None:
         """With *erasures* what is personal is sealed in its vault, as a running engine does it.
 
         *models* score everything; what the history says of other versions is not followed. None: VADER alone.
+        Without *stores* cases lie as they are worked on, and not as small as a running engine stores them.
         """
         self._erasures = erasures or Erasures()
         scored_by = models or Models()
         self.at = start
-        self._bodies: dict[int, bytes] = {}
+        self._cases: dict[int, Drawer] = {}
+        self._stores = stores
         self._knows: dict[int, list[Known]] = {}
         self._due, self._known = DueIndex(), KnownResponses()
         self._drawers: dict[int, WindowStep] = {}
@@ -107,7 +110,7 @@ class VirtualEngine:
     @property
     def bodies(self) -> Mapping[int, bytes]:
         """Every shard that holds a case, as stored."""
-        return self._bodies
+        return {shard: body for shard, drawer in self._cases.items() if (body := shards.pack(drawer)) is not None}
 
     @property
     def memories(self) -> list[bytes]:
@@ -117,7 +120,7 @@ class VirtualEngine:
     @property
     def open_cases(self) -> int:
         """Cases that are not closed."""
-        theirs = sum(entry.open for body in self._bodies.values() for entry in shards.unpack(body).entries)
+        theirs = sum(entry.open for drawer in self._cases.values() for entry in drawer.entries)
         return theirs + sum(step.open_cases for step in self._drawers.values())
 
     def judge_by(self, book: Book) -> None:
@@ -154,7 +157,8 @@ class VirtualEngine:
                 events += self._note(heard)
             else:
                 said = self._watch(heard) if isinstance(heard, Watch) else self._step(heard)
-                self._notices.take(look for _, look in self._hearing.heed([("", event) for event in said]))
+                if looks := [look for _, look in self._hearing.heed([("", event) for event in said])]:
+                    self._notices.take(looks)
                 events += said
         return events
 
@@ -172,11 +176,13 @@ class VirtualEngine:
 
     def _step(self, item: Item) -> list[Event]:
         shard = item.shard
-        stepped = shards.step(shard, self._bodies.get(shard), [item])
-        if stepped.body is None:
-            self._bodies.pop(shard, None)
+        held = self._cases.get(shard)
+        stored = shards.pack(held) if self._stores and held is not None else held
+        stepped = shards.step(shard, stored, [item], alike=self._stores)
+        if stepped.drawer.entries or stepped.drawer.erased:
+            self._cases[shard] = stepped.drawer
         else:
-            self._bodies[shard] = stepped.body
+            self._cases.pop(shard, None)
         self._due.register(shard, stepped.wake_at)
         self._erasures.ask(stepped.erased)
         before = self._knows.get(shard, [])

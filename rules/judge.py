@@ -22,13 +22,16 @@ from scoring.taxonomy import with_ancestors
 _NOTHING = Judgement()
 
 
-def judge(rules: RuleSet, response: Response, reading: Reading) -> Judgement:
-    """What *rules* say about one response. Never raises: a rule that fails is a `RuleFailure`, the rest go on."""
-    facts = facts_of(rules, response, reading)
+def judge(rules: RuleSet, response: Response, reading: Reading, context: "Context | None" = None) -> Judgement:
+    """What *rules* say about one response. Never raises: a rule that fails is a `RuleFailure`, the rest go on.
+
+    *context*: `context_of` the three, for a caller that asks rules with memory too.
+    """
+    context = context or context_of(rules, response, reading)
+    facts = context.facts
     places = rules.index.candidates(facts)
     if not places:
         return _NOTHING
-    context = Context(facts, rules.roots)
     triggers: list[Trigger] = []
     failures: list[RuleFailure] = []
     for place in places:
@@ -73,9 +76,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def explain(rules: RuleSet, response: Response, reading: Reading) -> list[tuple[Rule, Verdict]]:
     """Every rule's verdict, in order, the index left aside."""
-    facts = facts_of(rules, response, reading)
-    context = Context(facts, rules.roots)
-    return [(rule, ask(rule, facts, context.get)) for rule in rules.rules]
+    context = context_of(rules, response, reading)
+    return [(rule, ask(rule, context.facts, context.get)) for rule in rules.rules]
 
 
 def facts_of(rules: RuleSet, response: Response, reading: Reading) -> Facts:
@@ -83,25 +85,30 @@ def facts_of(rules: RuleSet, response: Response, reading: Reading) -> Facts:
     return Facts(response, reading, rules.patterns, rules.staff)
 
 
+def context_of(rules: RuleSet, response: Response, reading: Reading) -> "Context":
+    """The response as the conditions of *rules* ask it."""
+    return Context(facts_of(rules, response, reading), rules.roots)
+
+
 class Context:
-    """The CEL context of one response, built when the first line needs it.
+    """The facts of one response, and its CEL context, built when the first line needs it.
 
     What it is given is copied, at 1 us a name and more for a map, so it holds only *roots*: what the lines that need
     CEL ask for. A line that fell back on CEL gets the whole.
     """
 
     def __init__(self, facts: Facts, roots: frozenset[str]) -> None:
-        self._facts, self._roots = facts, roots
+        self.facts, self._roots = facts, roots
         self._some: Any = None
         self._whole: Any = None
 
     def get(self, whole: bool) -> Any:
         if whole:
             if self._whole is None:
-                self._whole = cel.Context(self._facts.tree())
+                self._whole = cel.Context(self.facts.tree())
             return self._whole
         if self._some is None:
-            self._some = cel.Context(self._facts.tree(self._roots))
+            self._some = cel.Context(self.facts.tree(self._roots))
         return self._some
 
 

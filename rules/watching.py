@@ -8,7 +8,7 @@ import msgspec
 
 from feedback.records import Response
 from rules.facts import Facts
-from rules.judge import Context, Outcome, Verdict, ask, facts_of
+from rules.judge import Context, Outcome, Verdict, ask, context_of
 from rules.kinds import Change, NewValue, Ref, Role, Window, WindowFact
 from rules.model import RuleFailure
 from rules.ruleset import RuleSet, WindowRule
@@ -28,28 +28,30 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 _NOTHING = Watched()
 
 
-def watch(rules: RuleSet, response: Response, reading: Reading, case: str = "") -> Watched:
+def watch(
+    rules: RuleSet, response: Response, reading: Reading, case: str = "", context: Context | None = None
+) -> Watched:
     """The facts of *response*, in the order of the rules. *case*: the id of its own case, where one is known.
 
     Never raises. A response that lacks what a rule is keyed by, or the value it looks at, gives no fact; one with
     three themes gives three to a rule by theme. Facts hang on nothing but the arguments, so that a replay, or an
-    update of the response, gives the same again; windows count each once.
+    update of the response, gives the same again; windows count each once. *context*: as of `judge`.
     """
     if not rules.windows:
         return _NOTHING
-    facts = facts_of(rules, response, reading)
-    context = Context(facts, rules.roots).get
+    context = context or context_of(rules, response, reading)
+    facts = context.facts
     found: list[WindowFact] = []
     failures: list[RuleFailure] = []
     for place in rules.window_index.candidates(facts):
         rule, role, asked = rules.window_asks[place]
-        verdict = ask(asked, facts, context)
+        verdict = ask(asked, facts, context.get)
         if verdict.outcome is Outcome.FAILED:
             failures.append(_failure(rule, verdict))
         if verdict.outcome is not Outcome.FIRED:
             continue
         if rule.part is not None:
-            role = _part(rule, facts, context, failures)
+            role = _part(rule, facts, context.get, failures)
         found += _facts(rule.window, role, response, reading, facts, case)
     return Watched(facts=tuple(found), failures=tuple(failures)) if found or failures else _NOTHING
 

@@ -7,6 +7,7 @@ forgotten, and that is an event.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -23,6 +24,7 @@ Place = tuple[str, str, str]
 """(window, scope, key)."""
 
 
+@lru_cache(maxsize=4096)
 def drawer_of(place: Place, drawers: int) -> int:
     """The drawer, 0 to *drawers* - 1, of a place."""
     return short_hash(*place) % drawers

@@ -20,12 +20,9 @@ class NewValue(Kind, frozen=True, kw_only=True, tag="new_value"):
 
     def take(self, window: Window, track: Track, item: Seen, quiet: bool) -> list[Event]:
         said, value = short_hash(str(item.hash), item.value), short_hash(item.value)
-        if said in track.ids:
+        if not track.is_new(said, window.max_ids):
             return []
         events: list[Event] = []
-        track.ids.append(said)
-        if len(track.ids) > window.max_ids:
-            del track.ids[0]
         track.first_at = track.first_at or item.at
         track.last_at = max(track.last_at, item.at)
         if value in track.counts:

@@ -43,11 +43,8 @@ class Spike(Kind, frozen=True, kw_only=True, tag="spike"):
         first = self.bucket(track.first_at)
         if not is_open and (not track.first_at or bucket < max(first, self._oldest(track))):
             return [dropped(window, track, "late")]
-        if item.hash in track.ids:
+        if not track.is_new(item.hash, window.max_ids):
             return []
-        track.ids.append(item.hash)
-        if len(track.ids) > window.max_ids:
-            del track.ids[0]
         if not track.first_at or bucket < first:
             track.first_at = item.at
         track.last_at = max(track.last_at, item.at)
@@ -102,7 +99,7 @@ class Spike(Kind, frozen=True, kw_only=True, tag="spike"):
     def fire(self, window: Window, track: Track, quiet: bool) -> list[Event]:
         forget_until(track, self.bucket(track.watermark) * self.within_s - 1)
         oldest = self._oldest(track)
-        if len(track.counts) and next(iter(track.counts)) < oldest:
+        if track.counts and next(iter(track.counts)) < oldest - self.bucket(DAY_S):  # a day at once, not each by itself
             track.counts = {bucket: count for bucket, count in sorted(track.counts.items()) if bucket >= oldest}
         if not track.counts:
             track.ids.clear()

@@ -217,7 +217,7 @@ class Alert(msgspec.Struct, array_like=True):
     """Responses so far."""
 
 
-class Track(msgspec.Struct, array_like=True):
+class Track(msgspec.Struct, array_like=True, dict=True):
     """All that is remembered of one key of one window. One shape for every kind; the order of fields is stored."""
 
     scope: str
@@ -238,6 +238,19 @@ class Track(msgspec.Struct, array_like=True):
     """When its history begins; 0 before it does."""
     last_at: Instant = Instant(0)
     """Event time of the latest response taken."""
+
+    def is_new(self, hash_: int, most: int) -> bool:
+        """Whether *hash_* is not among `ids`; it is then put there, and the oldest beyond *most* are let go of."""
+        known: set[int] | None = self.__dict__.get("known")  # not stored: a list of a thousand is dear to search
+        if known is None or len(known) != len(self.ids):
+            known = self.__dict__["known"] = set(self.ids)
+        if hash_ in known:
+            return False
+        known.add(hash_)
+        self.ids.append(hash_)
+        if len(self.ids) > most:
+            known.discard(self.ids.pop(0))
+        return True
 
 
 def new_track(fact: WindowFact) -> Track:
