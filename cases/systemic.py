@@ -151,7 +151,8 @@ def tell_gathered(telling: Telling, at: Instant, names: Names | None) -> None:
     telling.say(
         "case.updated",
         at,
-        (alarm.alert, str(alarm.told_at)),
+        # With the count: what was held up, and joins after a telling, is to be told at the same instant as that was.
+        (alarm.alert, str(alarm.told_at), str(alarm.count)),
         change="affected",
         count=alarm.count,
         joined=alarm.joined,
