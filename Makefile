@@ -7,6 +7,7 @@ CASES ?= 100000
 ROUNDS ?= 20
 RESPONSES ?= 100000
 SEED ?=
+FUZZ ?= 20
 
 .PHONY: $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
@@ -45,6 +46,11 @@ check: setup ## ruff, mypy strict, the architecture test
 check-kubernetes: ## deploy/kubernetes against the schemas of the Kubernetes API; fetches a validator into build/
 	@test -x build/kubernetes/bin/kubernetes-validate || { $(PYTHON) -m venv build/kubernetes && build/kubernetes/bin/pip install -q --disable-pip-version-check kubernetes-validate==1.37.0; }
 	build/kubernetes/bin/kubernetes-validate --strict $(filter-out %/kustomization.yaml %/tocsin.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
+fuzz: setup ## hostile input: decoders, rule files and the door FUZZ times as hard as the tests do, and schemathesis on the door's own page
+	FUZZ=$(FUZZ) $(BIN)/pytest -n 2 tests/feedback/test_decode.py tests/rules/test_hostile.py tests/flows/test_capture_fuzz.py
+	@test -x build/fuzz/bin/schemathesis || { $(PYTHON) -m venv build/fuzz && build/fuzz/bin/pip install -q --disable-pip-version-check schemathesis==4.32.5; }
+	$(BIN)/python -m tests.openapi_fuzz --examples $$((10 * $(FUZZ)))
 
 storm: setup ## kill -9 engine, deliveries and Redis under load, ROUNDS times; nothing lost, nothing double (SEED=n repeats a plan)
 	$(BIN)/python -m tests.storm --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))

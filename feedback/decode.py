@@ -282,7 +282,7 @@ def _action(record: dict[str, Any], envelope: Envelope, programme: str, id_: str
         at=min(received_at, _past(_text(record, "at"), "at", received_at, SKEW_S)),
         received_at=received_at,
         arrived=envelope.received_at,
-        principal=envelope.principal,
+        principal=envelope.principal or f"source:{envelope.source}",
         reason=_text(record, "reason"),
         data=_data(record),
     )

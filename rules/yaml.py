@@ -91,7 +91,7 @@ class Sheet:
 
     def problem(self, node: Node, found: str, expected: str, *, warning: bool = False) -> None:
         """Note that at *node* there is *found* where *expected* was expected."""
-        self._note(node.start_mark.line + 1, node.start_mark.column + 1, found, expected, warning)
+        self._note(node.start_mark.line + 1, node.start_mark.column + 1, found or "nothing", expected, warning)
 
     # -- questions ----------------------------------------------------------------------------------------
 

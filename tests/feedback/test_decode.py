@@ -329,7 +329,8 @@ def test_decode_undoes_encode_of_responses(sent: Response) -> None:
 
 @given(actions)
 def test_decode_undoes_encode_of_actions(sent: Action) -> None:
-    assert decoder().decode(envelope(encode_action(sent))) == sent
+    door = msgspec.structs.replace(sent, principal="source:file")  # who acts is not the record's to say
+    assert decoder().decode(envelope(encode_action(sent))) == door
 
 
 def test_limits_leave_room_for_the_longest_text() -> None:

@@ -15,6 +15,7 @@ from feedback.decode import Decoder
 from feedback.metrics import STANDARD
 from feedback.records import Action, Envelope, Response
 from tests.flows.door import Caller, door
+from tests.fuzz import examples
 
 FORMS = ["application/json", "application/x-ndjson", "application/cloudevents+json",
          "application/cloudevents-batch+json", "text/plain", "application/json; charset=\x7f", "", "*/*"]  # fmt: skip
@@ -48,7 +49,7 @@ HEADERS = st.just({}) | st.dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(400), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FORMS), HEADERS, BODIES)
 def test_a_body_is_taken_apart_or_refused_by_name(form: str, headers: dict[str, str], body: bytes) -> None:
     try:
@@ -68,7 +69,7 @@ def test_no_request_is_answered_by_a_mistake_of_ours_and_what_is_accepted_is_the
     with door(server.url, hooks={"default": {}}, rate=1e6, burst=1e7) as here:
         key = here.caller("capture", "act:*").key
 
-        @settings(max_examples=250, deadline=None)
+        @settings(max_examples=examples(250), deadline=None)
         @given(
             st.sampled_from(
                 [

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -26,13 +27,41 @@ class BrokerError(Exception):
     """The node does not start; the text says why."""
 
 
+class Tls(NamedTuple):
+    """Files in PEM, and who may come in."""
+
+    cert: Path
+    key: Path
+    ca: Path
+    user: str
+    password: str
+
+
+def _secured(tls: Tls) -> str:
+    cert, key, ca = (path.read_text().strip().replace("\n", "\\n") for path in (tls.cert, tls.key, tls.ca))
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    values = {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.certificate.chain": cert,
+        "ssl.keystore.key": key,
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.certificates": ca,
+        "ssl.client.auth": "required",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "plain.sasl.jaas.config": f'{login} required user_{tls.user}="{tls.password}";',
+    }
+    return "".join(f"listener.name.secure.{name}={value}\n" for name, value in values.items())
+
+
 class Broker:
     """A node whose data lies in *folder*. Made running; it may be stopped, killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: "Tls | None" = None) -> None:
+        """With *tls* it listens on `secure` too, for who has a certificate of the authority and the password."""
         self._folder = folder
         self._jars, self._java = jars(), java()
-        self.port, controller = _free_ports(2)
+        self.port, controller, secure = _free_ports(3)
+        self.secure = f"127.0.0.1:{secure}"
         self.servers = f"127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,9 +70,12 @@ class Broker:
             "process.roles=broker,controller\n"
             "node.id=1\n"
             f"controller.quorum.voters=1@127.0.0.1:{controller}\n"
-            f"listeners=PLAINTEXT://{self.servers},CONTROLLER://127.0.0.1:{controller}\n"
-            f"advertised.listeners=PLAINTEXT://{self.servers}\n"
-            "controller.listener.names=CONTROLLER\n"
+            f"listeners=PLAINTEXT://{self.servers},CONTROLLER://127.0.0.1:{controller}"
+            + (f",SECURE://{self.secure}\n" if tls is not None else "\n")
+            + f"advertised.listeners=PLAINTEXT://{self.servers}"
+            + (f",SECURE://{self.secure}\n{_secured(tls)}" if tls is not None else "\n")
+            + "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL\n"
+            + "controller.listener.names=CONTROLLER\n"
             f"log.dirs={folder / 'data'}\n"
             "auto.create.topics.enable=false\n"
             "offsets.topic.replication.factor=1\n"
