@@ -71,7 +71,7 @@ def answer(settings: Settings, asked: str, rules: str) -> Row:
 def _decode(settings: Settings, raw: bytes, received_at: float, programme: str, source: str) -> Response:
     known = programme if programme in settings.programmes else next(iter(settings.programmes))
     envelope = Envelope(raw=raw, source=source, position="1", received_at=received_at, programme=known)
-    record = Decoder(settings.metrics, frozenset(settings.programmes)).decode(envelope)
+    record = Decoder(settings.metrics, frozenset(settings.programmes), settings.privacy.redactor()).decode(envelope)
     if isinstance(record, Rejected):
         raise ExplainError(f"the engine would reject it: {record.reason}: {record.detail}")
     if not isinstance(record, Response):

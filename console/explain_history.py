@@ -34,7 +34,7 @@ def answer(settings: Settings, asked: str, path: Path, rules: str) -> Row:
     """Everything about the response of id *asked* in the history *path*. Raises ExplainError, ReplayError."""
     sets = {name: programme.rules for name, programme in settings.programmes.items()}
     book = book_of(rules, settings.rules, sets, settings.metrics)
-    decoder = Decoder(settings.metrics, frozenset(settings.programmes))
+    decoder = Decoder(settings.metrics, frozenset(settings.programmes), settings.privacy.redactor())
     rows, _ = rows_of(settings, path, lambda _: None)
 
     def history() -> Iterator[Envelope]:

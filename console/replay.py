@@ -82,6 +82,7 @@ def answer(
                 compare=other,
                 until=until,
                 spikes=settings.spikes,
+                redact=settings.privacy.redactor(),
             )
         except JournalError as error:
             raise ReplayError(str(error)) from None

@@ -17,6 +17,7 @@ import msgspec
 from feedback.instants import Instant, parse_instant
 from feedback.metrics import Metric
 from feedback.records import Action, Control, Envelope, Outcome, Record, Rejected, Response, Scalar, Verb
+from feedback.redaction import Redactor
 
 MAX_RECORD = 256 * 1024
 MAX_TEXT = 32_768
@@ -82,8 +83,11 @@ _NAMES = ("source", "programme", "customer", "channel", "touchpoint", "language"
 class Decoder:
     """Decodes records of the declared programmes and metrics. One a process; not for several threads."""
 
-    def __init__(self, metrics: Mapping[str, Metric], programmes: frozenset[str]) -> None:
-        self.metrics, self._programmes = metrics, programmes
+    def __init__(
+        self, metrics: Mapping[str, Metric], programmes: frozenset[str], redact: Redactor | None = None
+    ) -> None:
+        """*redact* is applied to what a response says, its attributes, and the reason of an action."""
+        self.metrics, self._programmes, self._redact = metrics, programmes, redact
         self.undeclared: Counter[str] = Counter()
         """Scores of metrics that nobody declared, by name (the first 100 names): kept as attributes."""
 
@@ -152,6 +156,10 @@ class Decoder:
             scores, attributes = self._scores(scores, attributes)
         if attributes:
             _check_attributes(attributes)
+        if self._redact is not None:
+            redact = self._redact
+            text = redact(text)
+            attributes = {n: redact(v) if isinstance(v, str) else v for n, v in attributes.items()}
         occurred_at, arrived = _past(wire.occurred_at, "occurred_at", received_at, FUTURE_S), envelope.received_at
         if envelope.history:
             if not wire.occurred_at:
@@ -217,7 +225,10 @@ class Decoder:
         if len(_text(record, "reason")) > MAX_TEXT:
             raise _Wrong("text_too_long", f"reason of {len(_text(record, 'reason'))} characters; at most {MAX_TEXT}")
         if kind == "action":
-            return _action(record, envelope, programme, id_)
+            action = _action(record, envelope, programme, id_)
+            if self._redact is None:
+                return action
+            return msgspec.structs.replace(action, reason=self._redact(action.reason))
         received_at = Instant(int(envelope.received_at))
         if kind == "control":
             if not (do := _text(record, "do")):

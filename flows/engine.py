@@ -253,7 +253,7 @@ class _Engine:
         self._first = self._read_rules()
         self._rule_watch = RuleWatch(self._shelf, settings.rules, self._rules, self.metrics)
         self.hearing = Hearing(
-            Decoder(settings.metrics, frozenset(settings.programmes)),
+            Decoder(settings.metrics, frozenset(settings.programmes), settings.privacy.redactor()),
             self._shelf.open,
             shards=settings.engine.shards,
             known=self.known,

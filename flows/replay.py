@@ -19,6 +19,7 @@ from feedback.decode import Decoder
 from feedback.instants import Instant, rfc3339
 from feedback.metrics import Metric
 from feedback.records import Envelope, Response
+from feedback.redaction import Redactor
 from flows.books import Book
 from flows.explaining import explain
 from flows.virtual import VirtualEngine
@@ -174,9 +175,10 @@ class Side:
         shards: int,
         models: Models | None,
         spikes: SpikeSettings | None = None,
+        redact: Redactor | None = None,
     ) -> None:
         self.book, self._models = book, models
-        self.decoder = Decoder(metrics, frozenset(book.sets))
+        self.decoder = Decoder(metrics, frozenset(book.sets), redact)
         self.engine = VirtualEngine(
             book, self.decoder, start=start, shard_count=shards, models=models, spikes=spikes, stores=False
         )
@@ -233,6 +235,7 @@ def replay(
     until: Instant | None = None,
     models: Models | None = None,
     spikes: SpikeSettings | None = None,
+    redact: Redactor | None = None,
 ) -> Replayed | None:
     """Have *envelopes* heard, in order of their received time, then let time pass to *until*. None: no record.
 
@@ -245,8 +248,8 @@ def replay(
         for envelope in envelopes:
             if a is None:
                 start = Instant(int(envelope.received_at))
-                a = Side(book, metrics, start, shards, models, spikes)
-                b = None if compare is None else Side(compare, metrics, start, shards, models, spikes)
+                a = Side(book, metrics, start, shards, models, spikes, redact)
+                b = None if compare is None else Side(compare, metrics, start, shards, models, spikes, redact)
             said = a.hear(envelope)
             if b is not None:
                 other = b.hear(envelope)

@@ -71,7 +71,7 @@ class _Cut:
     def __init__(self, settings: Settings, url: str, shape: StoreFile, new: Layout, tell: Tell) -> None:
         self._base, self._shape, self._old, self._new, self._tell = settings.state, shape, shape.layout, new, tell
         self._programmes = sorted(settings.programmes)
-        self._decoder = Decoder(settings.metrics, frozenset(settings.programmes))
+        self._decoder = Decoder(settings.metrics, frozenset(settings.programmes), settings.privacy.redactor())
         self._records, self._redis = Records(url), client(url)
         self._from = [folder_of(self._base, self._old, lane) for lane in range(self._old.lanes)]
         self._to = [folder_of(self._base, new, lane) for lane in range(new.lanes)]

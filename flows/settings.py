@@ -22,6 +22,7 @@ from connectors.targets.loading import DeclaredTarget
 from feedback.ids import DEFAULT_SHARDS, MAX_SHARDS
 from feedback.instants import parse_span
 from feedback.metrics import STANDARD, Direction, Metric, thirds
+from feedback.redaction import Redactor
 from scoring.spikes import SpikeSettings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -77,6 +78,14 @@ class EngineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Privacy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seal: bool = True
     """Whether what is personal is kept only under keys that an erasure can destroy (`docs/privacy.md`)."""
+    redact: tuple[str, ...] = ()
+    """Kinds of `feedback.redaction` that are taken out of what customers write before anything reads it."""
+    redact_patterns: dict[str, str] = {}
+    """More of them: what is shown instead, and an RE2 pattern."""
+
+    def redactor(self) -> Redactor | None:
+        """None when nothing is to be taken out. Raises ValueError."""
+        return Redactor(self.redact, self.redact_patterns) if self.redact or self.redact_patterns else None
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,6 +213,10 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
             raise SettingsError(f"{path}: retention.{name}: {error}; or say forever") from None
         if kept_s is not None and kept_s < SHORTEST_S:
             raise SettingsError(f"{path}: retention.{name} is {kept_s} s; at least an hour, or forever")
+    try:
+        declared.privacy.redactor()
+    except ValueError as error:
+        raise SettingsError(f"{path}: privacy.redact: {error}") from None
     if problem := problem_of(declared.http):
         raise SettingsError(f"{path}: http.{problem}")
     for name in (*declared.http.hooks, *declared.http.callbacks):
