@@ -47,8 +47,10 @@ check-kubernetes: ## deploy/kubernetes against the schemas of the Kubernetes API
 	@test -x build/kubernetes/bin/kubernetes-validate || { $(PYTHON) -m venv build/kubernetes && build/kubernetes/bin/pip install -q --disable-pip-version-check kubernetes-validate==1.37.0; }
 	build/kubernetes/bin/kubernetes-validate --strict $(filter-out %/kustomization.yaml %/tocsin.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-fuzz: setup ## hostile input: decoders, rule files and the door FUZZ times as hard as the tests do, and schemathesis on the door's own page
+fuzz: fuzz-door ## hostile input: decoders, rule files and the door FUZZ times as hard as the tests do, and schemathesis on the door's own page
 	FUZZ=$(FUZZ) $(BIN)/pytest -n 2 tests/feedback/test_decode.py tests/rules/test_hostile.py tests/flows/test_capture_fuzz.py
+
+fuzz-door: setup ## schemathesis, fetched into build/, on the door's OpenAPI page
 	@test -x build/fuzz/bin/schemathesis || { $(PYTHON) -m venv build/fuzz && build/fuzz/bin/pip install -q --disable-pip-version-check schemathesis==4.32.5; }
 	$(BIN)/python -m tests.openapi_fuzz --examples $$((10 * $(FUZZ)))
 
