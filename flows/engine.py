@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from threading import Event as Flag
-from threading import Thread
 from typing import Any
 
 import msgspec
@@ -59,6 +57,7 @@ from flows.outages import Outages
 from flows.placing import Placing, Topics, agree, check_inputs, tell_where
 from flows.reloading import Controls, RuleWatch
 from flows.rewriting import Rewriting
+from flows.rounds import Rounds
 from flows.run import StateError, Stop, run_flow
 from flows.settings import Settings, SettingsError
 from flows.spikes import Scout
@@ -239,6 +238,7 @@ class _Engine:
         every = settings.engine.shards + DRAWERS  # those of customers, then those of systemic cases
         self._rewriting = Rewriting(state / "known" / "rewriting.json", every, self._announce)
         self._records = Records(url)
+        self._rounds = Rounds(self._refresh, GAUGES_EVERY_S, name="gauges")
         self._cases = CaseGauges(self.registry, self._records, self._programmes, self._people)
         self._streams: list[tuple[str, RedisStreamReader]] = []
         retention = Retention(url, kept(settings.retention), store.layout.lanes) if store.lane == 0 else None
@@ -456,6 +456,8 @@ class _Engine:
         silent = time.monotonic() - self.metrics.polled_at
         if silent > STUCK_S:
             why["worker"] = f"the source was not polled for {silent:.0f} s"
+        if self._rounds.trouble:
+            why["rounds"] = self._rounds.trouble
         if self._stop():
             why["engine"] = "stopping"
         return why
@@ -463,19 +465,10 @@ class _Engine:
     @contextmanager
     def gauges(self) -> Iterator[None]:
         """Gauges that are looked up, not counted, kept fresh by a thread while this is entered."""
-        done = Flag()
-
-        def refresh() -> None:
-            while not done.wait(GAUGES_EVERY_S):
-                self._refresh()
-
-        thread = Thread(target=refresh, name="gauges", daemon=True)
-        thread.start()
         try:
-            yield
+            with self._rounds.going():
+                yield
         finally:
-            done.set()
-            thread.join(timeout=10)
             self._rule_watch.close()
             self._keeping.close()
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "console": {"feedback", "scoring", "rules", "cases", "connectors", "insights", "flows"},
 }
 LIBRARIES = {
-    "feedback": {"msgspec"},
+    "feedback": {"msgspec", "re2"},
     # numpy: one text against forty themes at once, in the time that a loop takes for two of them.
     "scoring": {"msgspec", "vaderSentiment", "river", "ahocorasick", "py3langid", "numpy"},
     "rules": {"msgspec", "cel", "ruamel", "re2", "holidays"},
